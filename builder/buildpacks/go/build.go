@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"debug/buildinfo"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/buildpacks/libcnb/v2"
+	"golang.org/x/mod/modfile"
+
+	golang "github.com/knit-dev/knit/runtime/lang/go"
+)
+
+// build compiles the function into a launch layer of its own.
+func build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
+	function, err := golang.Detect(ctx.ApplicationPath)
+	if err != nil {
+		return libcnb.BuildResult{}, fmt.Errorf("Go function: %w", err)
+	}
+	modules, err := ctx.Layers.Layer("modules")
+	if err != nil {
+		return libcnb.BuildResult{}, err
+	}
+	compiled, err := ctx.Layers.Layer("compiled")
+	if err != nil {
+		return libcnb.BuildResult{}, err
+	}
+	program, err := freshLayer(ctx, "function")
+	if err != nil {
+		return libcnb.BuildResult{}, err
+	}
+	modules.LayerTypes = libcnb.LayerTypes{Cache: true}
+	compiled.LayerTypes = libcnb.LayerTypes{Cache: true}
+	program.LayerTypes = libcnb.LayerTypes{Launch: true}
+
+	binary := filepath.Join(program.Path, "function")
+	if err := compile(ctx, function, binary, modules.Path, compiled.Path); err != nil {
+		return libcnb.BuildResult{}, err
+	}
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		return libcnb.BuildResult{}, fmt.Errorf("read build information of the function: %w", err)
+	}
+	if err := writeSBOM(program.SBOMPath(libcnb.CycloneDXJSON), info); err != nil {
+		return libcnb.BuildResult{}, err
+	}
+	if err := dropSource(ctx.ApplicationPath, os.Getenv(keepVariable)); err != nil {
+		return libcnb.BuildResult{}, err
+	}
+	result := libcnb.NewBuildResult()
+	result.Layers = []libcnb.Layer{modules, compiled, program}
+	result.Processes = []libcnb.Process{{Type: "web", Command: []string{binary}, Default: true}}
+	result.Labels = []libcnb.Label{
+		{Key: "dev.knit.language", Value: golang.Name},
+		{Key: "dev.knit.function.kind", Value: string(function.Kind)},
+		{Key: "dev.knit.go.version", Value: info.GoVersion},
+	}
+	return result, nil
+}
+
+// freshLayer is empty, whatever an earlier build left there.
+func freshLayer(ctx libcnb.BuildContext, name string) (libcnb.Layer, error) {
+	layer, err := ctx.Layers.Layer(name)
+	if err != nil {
+		return libcnb.Layer{}, err
+	}
+	return layer.Reset()
+}
+
+// compile scaffolds and builds the function, and says what it did.
+func compile(ctx libcnb.BuildContext, function golang.Function, binary, modules, compiled string) error {
+	module, err := modulePath(ctx.ApplicationPath)
+	if err != nil {
+		return err
+	}
+	files, err := golang.Scaffold(function, module)
+	if err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp("", "knit-go-")
+	if err != nil {
+		return fmt.Errorf("make scratch folder: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+	overlay, err := writeOverlay(scratch, ctx.ApplicationPath, files)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	tool := goTool{folder: ctx.ApplicationPath, scratch: scratch, modules: modules, compiled: compiled}
+	if err := tool.build(context.Background(), overlay, binary); err != nil {
+		return err
+	}
+	size, err := os.Stat(binary)
+	if err != nil {
+		return fmt.Errorf("the Go compiler left no program: %w", err)
+	}
+	fmt.Printf("Compiled %s function %s in %s: %.1f MB\n",
+		function.Kind, function.Pos, time.Since(begun).Round(time.Millisecond), float64(size.Size())/1e6)
+	return nil
+}
+
+// modulePath is the module in the user's go.mod, empty when there is none.
+func modulePath(folder string) (string, error) {
+	name := filepath.Join(folder, "go.mod")
+	content, err := os.ReadFile(name)
+	if os.IsNotExist(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the function's module: %w", err)
+	}
+	module := modfile.ModulePath(content)
+	if module == "" {
+		return "", fmt.Errorf("go.mod: no module line; write \"module function\" or delete the file")
+	}
+	return module, nil
+}

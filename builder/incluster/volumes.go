@@ -1,0 +1,89 @@
+package incluster
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/knit-dev/knit/functions/api/v1alpha1"
+)
+
+// The volumes of a build pod.
+const (
+	volumeWorkspace   = "workspace"
+	volumeLayers      = "layers"
+	volumeAnalyzed    = "analyzed"
+	volumeTmp         = "tmp"
+	volumeBuildTmp    = "build-tmp"
+	volumeHome        = "home"
+	volumePlatformEnv = "platform-env"
+	volumeCredentials = "registry-credentials"
+	volumeCA          = "registry-ca"
+)
+
+// Where they are mounted.
+const (
+	pathWorkspace   = "/workspace"
+	pathLayers      = "/layers"
+	pathAnalyzed    = "/analyzed"
+	pathTmp         = "/tmp"
+	pathHome        = "/home/build"
+	pathPlatform    = "/platform"
+	pathPlatformEnv = pathPlatform + "/env"
+	pathCredentials = "/registry-credentials"
+	pathCA          = "/registry-ca"
+)
+
+func makeVolumes(b *v1alpha1.Build, p Platform) []corev1.Volume {
+	disk := p.Resources.Disk
+	// The files that detect and build leave in their /tmp are not for those
+	// who hold the login, hence two of them.
+	var volumes []corev1.Volume
+	for _, name := range []string{volumeWorkspace, volumeLayers, volumeAnalyzed, volumeTmp, volumeBuildTmp, volumeHome} {
+		volumes = append(volumes, corev1.Volume{
+			Name: name,
+			VolumeSource: corev1.VolumeSource{
+				EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &disk},
+			},
+		})
+	}
+	return append(volumes,
+		corev1.Volume{Name: volumePlatformEnv, VolumeSource: corev1.VolumeSource{DownwardAPI: makeEnvFiles(b)}},
+		corev1.Volume{Name: volumeCredentials, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName:  CredentialsSecret,
+			DefaultMode: ptr.To(int32(0o440)),
+			Items:       []corev1.KeyToPath{{Key: corev1.DockerConfigJsonKey, Path: "config.json"}},
+		}}},
+		corev1.Volume{Name: volumeCA, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: CAConfigMap},
+			DefaultMode:          ptr.To(int32(0o444)),
+		}}},
+	)
+}
+
+// envAnnotation holds the value of a variable. The key is a number: names of
+// variables may have a form or length that names of annotations may not.
+func envAnnotation(i int) string { return fmt.Sprintf("build.knit.dev/env-%d", i) }
+
+// makeEnvFiles gives the variables to the buildpacks as the platform API has
+// it: a file for each, in /platform/env. They come from the pod's own
+// annotations, so there is no second object to own and remove.
+func makeEnvFiles(b *v1alpha1.Build) *corev1.DownwardAPIVolumeSource {
+	source := &corev1.DownwardAPIVolumeSource{DefaultMode: ptr.To(int32(0o444))}
+	for i, env := range b.Spec.Env {
+		source.Items = append(source.Items, corev1.DownwardAPIVolumeFile{
+			Path:     env.Name,
+			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.annotations['" + envAnnotation(i) + "']"},
+		})
+	}
+	return source
+}
+
+func writable(name, path string) corev1.VolumeMount {
+	return corev1.VolumeMount{Name: name, MountPath: path}
+}
+
+func readOnly(name, path string) corev1.VolumeMount {
+	return corev1.VolumeMount{Name: name, MountPath: path, ReadOnly: true}
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+)
+
+var serviceResource = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "services"}
+
+// deployed is a number of Knative Services of a static Go server.
+type deployed struct {
+	kube    *kubernetes.Clientset
+	objects *dynamic.DynamicClient
+	client  *http.Client
+	count   int
+}
+
+func (b *bench) deploy(ctx context.Context, count int) (*deployed, error) {
+	kube, objects, err := b.clients()
+	if err != nil {
+		return nil, err
+	}
+	d := &deployed{kube: kube, objects: objects, count: count, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", b.gatewayPort))
+		},
+		MaxIdleConnsPerHost: 64,
+	}}}
+	for n := range count {
+		o := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": map[string]any{"name": serviceName(n)},
+			"spec": map[string]any{"template": map[string]any{
+				"metadata": map[string]any{"annotations": map[string]any{"autoscaling.knative.dev/window": "6s"}},
+				"spec":     map[string]any{"containers": []any{map[string]any{"image": b.image}}},
+			}},
+		}}
+		if _, err := objects.Resource(serviceResource).Namespace("default").Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "bench", Force: true}); err != nil {
+			return nil, err
+		}
+		if err := d.answers(ctx, n); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+func serviceName(n int) string { return fmt.Sprintf("bench-%d", n) }
+
+// answers asks a service until it says 200.
+func (d *deployed) answers(ctx context.Context, n int) error {
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		err := d.ask(ctx, "http://"+serviceName(n)+".default.knit.localhost/")
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s does not answer: %w", serviceName(n), err)
+		}
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func (d *deployed) ask(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := d.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	return nil
+}
+
+// atZero waits until no pod of any service is left.
+func (d *deployed) atZero(ctx context.Context) error {
+	for {
+		pods, err := d.kube.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "serving.knative.dev/service"})
+		if err != nil {
+			return err
+		}
+		if len(pods.Items) == 0 {
+			return sleep(ctx, 2*time.Second) // endpoints and autoscaler settle
+		}
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func (d *deployed) remove(ctx context.Context) {
+	for n := range d.count {
+		_ = d.objects.Resource(serviceResource).Namespace("default").Delete(ctx, serviceName(n), metav1.DeleteOptions{PropagationPolicy: &background})
+	}
+}

@@ -1,0 +1,155 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	networking "knative.dev/networking/pkg/client/clientset/versioned"
+
+	"github.com/knit-dev/knit/deploy/cluster/dns"
+	"github.com/knit-dev/knit/deploy/cluster/gateway"
+	"github.com/knit-dev/knit/deploy/cluster/instance"
+	"github.com/knit-dev/knit/deploy/cluster/policy"
+	"github.com/knit-dev/knit/deploy/cluster/registry"
+)
+
+// The parts of the cluster that are Knit's own, each an adapter between the
+// daemon's configuration and the package that does the work.
+
+func (d *daemon) runDNS(ctx context.Context) error {
+	log := d.logs.slog("dns")
+	upstreams, err := dns.Upstreams(ctx, "/etc/resolv.conf", d.HostNamespace, log)
+	if err != nil {
+		return err
+	}
+	return dns.Run(ctx, dns.Options{Instance: d.Instance, Kubeconfig: d.certs.Kubeconfig("cluster"), Upstreams: upstreams})
+}
+
+func (d *daemon) runPolicy(client kubernetes.Interface) func(context.Context) error {
+	return func(ctx context.Context) error {
+		e, err := policy.New(policy.Options{
+			Kube: client, Table: "knit-policy", PodRange: d.Instance.PodRange,
+			NodeAddresses: []netip.Addr{d.Instance.BridgeIP(), d.Instance.HostIP()}, Log: d.logs.slog("network-policy"),
+		})
+		if err != nil {
+			return err
+		}
+		return e.Run(ctx)
+	}
+}
+
+func (d *daemon) runGateway(client kubernetes.Interface) func(context.Context) error {
+	return func(ctx context.Context) error {
+		config, err := d.restConfig()
+		if err != nil {
+			return err
+		}
+		ingresses, err := networking.NewForConfig(config)
+		if err != nil {
+			return err
+		}
+		o := gateway.Options{
+			Kube: client, Networking: ingresses, ClusterDomain: instance.ClusterDomain,
+			ProbeAddress: d.Instance.BridgeIP().String(), Logger: d.logs.slog("gateway"),
+		}
+		listen := func(port int) (net.Listener, error) {
+			return net.Listen("tcp", net.JoinHostPort(d.Instance.BridgeIP().String(), strconv.Itoa(port)))
+		}
+		o.External = []net.Listener{d.HostListener}
+		for _, x := range []struct {
+			port int
+			to   *[]net.Listener
+		}{
+			{instance.GatewayPort, &o.External}, {d.Instance.HostPort, &o.External},
+			{instance.GatewayTLSPort, &o.ExternalTLS}, {instance.GatewayInternal, &o.Internal},
+		} {
+			l, err := listen(x.port)
+			if err != nil {
+				return fmt.Errorf("listen for the gateway: %w", err)
+			}
+			*x.to = append(*x.to, l)
+		}
+		g, err := gateway.New(o)
+		if err != nil {
+			return err
+		}
+		return g.Run(ctx)
+	}
+}
+
+func (d *daemon) runRegistry(ctx context.Context) error {
+	r, err := d.openRegistry(ctx)
+	if err != nil {
+		return err
+	}
+	d.registry.Store(r)
+	d.board.set("registry", Ready, nil)
+	defer r.Close()
+	return r.Serve(ctx)
+}
+
+func (d *daemon) openRegistry(ctx context.Context) (*registry.Registry, error) {
+	cert, err := tls.LoadX509KeyPair(d.certs.Registry.Cert, d.certs.Registry.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate of the registry: %w", err)
+	}
+	l, err := net.Listen("tcp", d.Instance.Registry())
+	if err != nil {
+		return nil, fmt.Errorf("listen for the registry: %w", err)
+	}
+	return registry.New(ctx, registry.Options{
+		Root: d.Instance.Path("registry"), Listener: l,
+		TLS:      &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12},
+		Username: RegistryUser, Password: d.certs.RegistryPassword,
+		Log: d.logs.writer("registry"), InUse: d.imagesInUse,
+	})
+}
+
+// collect removes what no tag and no pod needs from the registry.
+func (d *daemon) collect(ctx context.Context) (int64, error) {
+	r := d.registry.Load()
+	if r == nil {
+		return 0, fmt.Errorf("the registry is not ready")
+	}
+	return r.Collect(ctx)
+}
+
+// imagesInUse lists the images of every pod, as the registry's collector wants
+// them. Knative keeps the digests of revisions at zero in its own objects:
+// they are found through the images of their Deployments.
+func (d *daemon) imagesInUse(ctx context.Context) ([]string, error) {
+	config, err := d.restConfig()
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	var refs []string
+	pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	for _, p := range pods.Items {
+		for _, c := range append(p.Spec.InitContainers, p.Spec.Containers...) {
+			refs = append(refs, c.Image)
+		}
+	}
+	deployments, err := client.AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list deployments: %w", err)
+	}
+	for _, w := range deployments.Items {
+		for _, c := range append(w.Spec.Template.Spec.InitContainers, w.Spec.Template.Spec.Containers...) {
+			refs = append(refs, c.Image)
+		}
+	}
+	return refs, nil
+}

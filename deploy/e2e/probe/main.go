@@ -1,0 +1,172 @@
+// Command probe is the program in the pods of the end-to-end tests: a server
+// that says who it is and remembers the CloudEvents that it got, and one-shot
+// modes that ask other servers, use up memory or flood the log.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+func main() {
+	args := os.Args[1:]
+	if len(args) == 0 {
+		args = []string{"serve"}
+	}
+	modes := map[string]func([]string) error{"serve": serve, "get": get, "dial": dial, "oom": oom, "flood": flood, "say": say, "read": read, "write": write}
+	mode := modes[args[0]]
+	if mode == nil {
+		fmt.Fprintf(os.Stderr, "probe: unknown mode %q\n", args[0])
+		os.Exit(2)
+	}
+	if err := mode(args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "probe: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// event is what the server remembers of a CloudEvent in binary mode.
+type event struct {
+	ID, Type, Source, Data string
+	Path                   string
+}
+
+const maxEvents = 1000
+
+// serve answers GET with the host name, GET /events with what was received, and
+// POST with 200; with REPLY_TYPE set, the answer is an event of that type
+// whose data is the received data followed by SUFFIX.
+func serve([]string) error {
+	var mu sync.Mutex
+	var events []event
+	http.HandleFunc("GET /events", func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = json.NewEncoder(w).Encode(events)
+	})
+	http.HandleFunc("POST /", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+			return
+		}
+		e := event{ID: r.Header.Get("Ce-Id"), Type: r.Header.Get("Ce-Type"), Source: r.Header.Get("Ce-Source"), Data: string(body), Path: r.URL.Path}
+		mu.Lock()
+		if len(events) < maxEvents {
+			events = append(events, e)
+		}
+		mu.Unlock()
+		reply(w, e)
+	})
+	http.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		host, _ := os.Hostname()
+		fmt.Fprintf(w, "%s %s\n", host, os.Getenv("GREETING"))
+	})
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "8080"
+	}
+	server := &http.Server{Addr: ":" + port, ReadHeaderTimeout: 5 * time.Second}
+	return server.ListenAndServe()
+}
+
+func reply(w http.ResponseWriter, e event) {
+	kind := os.Getenv("REPLY_TYPE")
+	if kind == "" {
+		return
+	}
+	h := w.Header()
+	h.Set("Ce-Id", e.ID+"-reply")
+	h.Set("Ce-Specversion", "1.0")
+	h.Set("Ce-Type", kind)
+	h.Set("Ce-Source", "probe")
+	h.Set("Content-Type", "text/plain")
+	fmt.Fprint(w, e.Data+os.Getenv("SUFFIX"))
+}
+
+const askTimeout = 3 * time.Second
+
+func get(urls []string) error {
+	client := http.Client{Timeout: askTimeout}
+	for _, u := range urls {
+		resp, err := client.Get(u)
+		if err != nil {
+			return err
+		}
+		body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%d %s", resp.StatusCode, body)
+	}
+	return nil
+}
+
+func dial(targets []string) error {
+	for _, t := range targets {
+		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", t)
+		cancel()
+		if err != nil {
+			return err
+		}
+		conn.Close()
+	}
+	return nil
+}
+
+// oom touches memory until the kernel ends the process.
+func oom([]string) error {
+	var kept [][]byte
+	for {
+		b := make([]byte, 1<<20)
+		for i := range b {
+			b[i] = 1
+		}
+		kept = append(kept, b)
+		if len(kept) > 1<<14 {
+			return fmt.Errorf("16 GiB touched and still alive")
+		}
+	}
+}
+
+// flood writes 200 MB of log and then waits.
+func flood([]string) error {
+	line := strings.Repeat("x", 1023) + "\n"
+	for range 200_000 {
+		if _, err := io.WriteString(os.Stdout, line); err != nil {
+			return err
+		}
+	}
+	time.Sleep(time.Hour)
+	return nil
+}
+
+func say(words []string) error {
+	_, err := fmt.Println(strings.Join(words, " "))
+	return err
+}
+
+func read(paths []string) error {
+	for _, p := range paths {
+		data, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		os.Stdout.Write(data)
+	}
+	return nil
+}
+
+func write(args []string) error {
+	return os.WriteFile(args[0], []byte(strings.Join(args[1:], " ")), 0o644)
+}

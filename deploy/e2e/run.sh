@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Runs every test. The cluster of the end-to-end tests has its own name, state
+# folder, port and address ranges, and is deleted at the end, however it ends.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+state=${KNIT_TEST_STATE_DIR:-/var/lib/knit-test}
+flags=(--state-dir "$state" --name knit-test --gateway-port 18080 --pod-cidr 100.64.0.0/16 --service-cidr 100.65.0.0/16)
+export KNIT_STATE_DIR=$state KNIT_GATEWAY_PORT=18080 KNIT_BIN=$PWD/bin
+begin=$SECONDS
+
+say() { printf '=== %s (%ds)\n' "$*" "$((SECONDS - begin))"; }
+
+cleanup() {
+	status=$?
+	trap - EXIT INT TERM
+	say "removing the test cluster"
+	bin/knit-cluster delete --state-dir "$state" || status=1
+	exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+bin/knit-cluster delete --state-dir "$state" # left by a killed run
+
+say "unit tests"
+CGO_ENABLED=0 go test ./...
+(cd deploy/cluster && CGO_ENABLED=0 go test ./...)
+
+say "cluster"
+bin/knit-cluster up "${flags[@]}"
+export KUBECONFIG=$state/kubeconfig
+
+say "Kubernetes and Knative"
+CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m -parallel 6 ./deploy/e2e/
+
+say "ingress conformance"
+(cd deploy/cluster && CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 20m ./conformance/)
+
+say "functions"
+bin/knit install --from .
+CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m ./deploy/e2e/functions/
+
+say "faults"
+(cd deploy/cluster && CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m ./faults/)
+
+say "all tests passed"

@@ -1,0 +1,57 @@
+package v1alpha1
+
+import "time"
+
+// Defaults. They are applied where a value is read, never written into the
+// object: what a person wrote is what is stored.
+const (
+	DefaultBroker        = "default"
+	DefaultTimeout       = 5 * time.Minute
+	DefaultBuildDeadline = 15 * time.Minute
+	DefaultCatchUpWindow = time.Hour
+	DefaultEventType     = "dev.knit.schedule.tick"
+	DefaultTimeZone      = "UTC"
+)
+
+// BrokerName is the broker that the events come from.
+func (e EventSource) BrokerName() string { return or(e.Broker, DefaultBroker) }
+
+// RequestTimeout is the longest time of a request.
+func (s FunctionSpec) RequestTimeout() time.Duration {
+	if s.Timeout == nil {
+		return DefaultTimeout
+	}
+	return s.Timeout.Duration
+}
+
+// Reach is the visibility of the function.
+func (s FunctionSpec) Reach() Visibility { return or(s.Visibility, VisibilityExternal) }
+
+// Deadline is how long the build may take.
+func (s BuildSpec) Deadline() time.Duration {
+	if s.DeadlineSeconds == nil {
+		return DefaultBuildDeadline
+	}
+	return time.Duration(*s.DeadlineSeconds) * time.Second
+}
+
+// Window is how late something may still happen.
+func (s ScheduleSpec) Window() time.Duration {
+	if s.CatchUpWindow == nil {
+		return DefaultCatchUpWindow
+	}
+	return s.CatchUpWindow.Duration
+}
+
+// Zone is the name of the time zone.
+func (s ScheduleSpec) Zone() string { return or(s.TimeZone, DefaultTimeZone) }
+
+// EventType is the type of the event.
+func (e EventTemplate) EventType() string { return or(e.Type, DefaultEventType) }
+
+func or[T ~string](value, otherwise T) T {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}

@@ -1,0 +1,298 @@
+package cmdlinetest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+)
+
+// server is a recorded API server: it keeps objects as a real one does, and
+// their status becomes what the script says.
+type server struct {
+	mu       sync.Mutex
+	objects  map[string]*unstructured.Unstructured // by path
+	statuses map[string][]map[string]any           // by kind-name, in the order of reads
+	sources  map[string]bool                       // archives that were uploaded, by path
+	logs     string                                // folder of logs
+	requests *os.File
+}
+
+func newServer(dir string, env func(string) string) (*server, error) {
+	requests, err := os.Create(filepath.Join(dir, "requests"))
+	if err != nil {
+		return nil, err
+	}
+	s := &server{
+		objects: map[string]*unstructured.Unstructured{}, statuses: map[string][]map[string]any{},
+		sources: map[string]bool{}, logs: filepath.Join(dir, "logs"), requests: requests,
+	}
+	return s, errors.Join(s.load(filepath.Join(dir, "cluster"), env), s.loadStatuses(filepath.Join(dir, "status"), env))
+}
+
+func (s *server) load(dir string, env func(string) string) error {
+	return documents(dir, env, func(_ string, content map[string]any) {
+		object := &unstructured.Unstructured{Object: content}
+		object.SetResourceVersion("1")
+		if object.GetGeneration() == 0 {
+			object.SetGeneration(1)
+		}
+		s.objects[pathOf(object)] = object
+	})
+}
+
+func (s *server) loadStatuses(dir string, env func(string) string) error {
+	return documents(dir, env, func(file string, content map[string]any) {
+		key := strings.TrimSuffix(file, ".yaml")
+		s.statuses[key] = append(s.statuses[key], content)
+	})
+}
+
+// documents reads all YAML documents of a folder, which may be absent.
+func documents(dir string, env func(string) string, each func(file string, content map[string]any)) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(os.Expand(string(raw), env)), 4096)
+		for {
+			var content map[string]any
+			if err := decoder.Decode(&content); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				return fmt.Errorf("%s: %w", file, err)
+			}
+			if content != nil {
+				each(filepath.Base(file), content)
+			}
+		}
+	}
+	return nil
+}
+
+func pathOf(object *unstructured.Unstructured) string {
+	kind := object.GroupVersionKind()
+	resource, _ := meta.UnsafeGuessKindToResource(kind)
+	base := "/apis/" + kind.GroupVersion().String()
+	if kind.Group == "" {
+		base = "/api/" + kind.Version
+	}
+	if object.GetNamespace() != "" {
+		base += "/namespaces/" + object.GetNamespace()
+	}
+	return base + "/" + resource.Resource + "/" + object.GetName()
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.requests, "%s %s\n", r.Method, r.URL.RequestURI())
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		if strings.HasPrefix(name, "Ce-") {
+			fmt.Fprintf(s.requests, "  %s: %s\n", name, r.Header.Get(name))
+		}
+	}
+	switch {
+	case r.Header.Get("Authorization") != "Bearer secret-token":
+		fail(w, apierrors.NewUnauthorized("no token"))
+	case strings.HasPrefix(r.URL.Path, "/apis/service.knit.dev/"):
+		s.service(w, r)
+	case strings.HasSuffix(r.URL.Path, "/log"):
+		s.serveLog(w, filepath.Base(strings.TrimSuffix(r.URL.Path, "/log"))+".log")
+	case strings.Contains(r.URL.Path, "/proxy/"):
+		w.WriteHeader(http.StatusAccepted)
+	default:
+		s.kubernetes(w, r)
+	}
+}
+
+// service is the extension API: archives must have the digest they claim.
+func (s *server) service(w http.ResponseWriter, r *http.Request) {
+	name := filepath.Base(r.URL.Path)
+	switch {
+	case strings.HasSuffix(r.URL.Path, "/log"):
+		s.serveLog(w, "build-"+filepath.Base(strings.TrimSuffix(r.URL.Path, "/log"))+".log")
+	case r.Method == http.MethodHead && !s.sources[r.URL.Path]:
+		w.WriteHeader(http.StatusNotFound)
+	case r.Method == http.MethodPut:
+		hash := sha256.New()
+		n, _ := io.Copy(hash, r.Body)
+		if got := "sha256:" + hex.EncodeToString(hash.Sum(nil)); got != name || n != r.ContentLength {
+			fail(w, apierrors.NewBadRequest(fmt.Sprintf("%d bytes with digest %s, want %d with %s", n, got, r.ContentLength, name)))
+			return
+		}
+		s.sources[r.URL.Path] = true
+		w.WriteHeader(http.StatusCreated)
+	}
+}
+
+func (s *server) serveLog(w http.ResponseWriter, file string) {
+	raw, err := os.ReadFile(filepath.Join(s.logs, file))
+	if err != nil {
+		fail(w, apierrors.NewNotFound(schema.GroupResource{Resource: "logs"}, file))
+		return
+	}
+	_, _ = w.Write(raw)
+}
+
+// kubernetes serves objects: read, list, apply, delete.
+func (s *server) kubernetes(w http.ResponseWriter, r *http.Request) {
+	object, found := s.objects[r.URL.Path]
+	_, name := filepath.Split(r.URL.Path)
+	switch {
+	case r.Method == http.MethodPatch:
+		s.apply(w, r)
+	case found && r.Method == http.MethodGet:
+		s.advance(object)
+		answer(w, object)
+	case found && r.Method == http.MethodDelete:
+		delete(s.objects, r.URL.Path)
+		answer(w, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess})
+	case r.Method == http.MethodGet && namesList(r.URL.Path):
+		s.list(w, r)
+	default:
+		fail(w, apierrors.NewNotFound(schema.GroupResource{Group: filepath.Dir(apiVersion(r.URL.Path)), Resource: filepath.Base(filepath.Dir(r.URL.Path))}, name))
+	}
+}
+
+// list returns the objects of a path, of one namespace or of all. The kind of
+// an empty list is guessed from the resource.
+func (s *server) list(w http.ResponseWriter, r *http.Request) {
+	selector, err := labels.Parse(r.URL.Query().Get("labelSelector"))
+	if err != nil {
+		fail(w, apierrors.NewBadRequest(err.Error()))
+		return
+	}
+	items, resource := []any{}, filepath.Base(r.URL.Path)
+	kind := strings.ToUpper(resource[:1]) + strings.TrimSuffix(resource[1:], "s") + "List"
+	for _, path := range slices.Sorted(maps.Keys(s.objects)) {
+		object := s.objects[path]
+		everywhere := strings.Replace(filepath.Dir(path), "/namespaces/"+object.GetNamespace(), "", 1)
+		if (filepath.Dir(path) == r.URL.Path || everywhere == r.URL.Path) && selector.Matches(labels.Set(object.GetLabels())) {
+			items, kind = append(items, object.Object), object.GetKind()+"List"
+		}
+	}
+	answer(w, map[string]any{"kind": kind, "apiVersion": apiVersion(r.URL.Path), "metadata": map[string]any{"resourceVersion": "1"}, "items": items})
+}
+
+// apiVersion reads group and version from a path.
+func apiVersion(path string) string {
+	parts := strings.Split(path, "/")
+	if parts[1] == "api" {
+		return parts[2]
+	}
+	return parts[2] + "/" + parts[3]
+}
+
+// namesList tells a list from an object: after group and version, resources
+// and names alternate.
+func namesList(path string) bool {
+	rest := strings.TrimPrefix(strings.TrimPrefix(path, "/api/"), "/apis/")
+	rest = strings.TrimPrefix(rest, apiVersion(path)+"/")
+	return strings.Count(rest, "/")%2 == 0
+}
+
+// apply stores an object whole. A changed spec is a new generation.
+func (s *server) apply(w http.ResponseWriter, r *http.Request) {
+	raw, _ := io.ReadAll(r.Body)
+	object := &unstructured.Unstructured{}
+	if err := json.Unmarshal(raw, &object.Object); err != nil {
+		fail(w, apierrors.NewBadRequest(err.Error()))
+		return
+	}
+	generation := int64(1)
+	if old := s.objects[r.URL.Path]; old != nil {
+		generation = old.GetGeneration()
+		object.Object["status"] = old.Object["status"]
+		before, _ := json.Marshal(old.Object["spec"])
+		after, _ := json.Marshal(object.Object["spec"])
+		if !bytes.Equal(before, after) {
+			generation++
+		}
+	}
+	object.SetGeneration(generation)
+	object.SetUID("00000000-0000-0000-0000-000000000001")
+	object.SetResourceVersion(strconv.FormatInt(generation, 10))
+	if r.URL.Query().Get("dryRun") == "" {
+		s.objects[r.URL.Path] = object
+	}
+	answer(w, object)
+}
+
+// advance gives an object its next recorded status; the last one stays.
+func (s *server) advance(object *unstructured.Unstructured) {
+	key := strings.ToLower(object.GetKind()) + "-" + object.GetName()
+	if waiting := s.statuses[key]; len(waiting) > 0 {
+		object.Object["status"], s.statuses[key] = waiting[0], waiting[1:]
+	}
+}
+
+func fail(w http.ResponseWriter, err *apierrors.StatusError) {
+	status := err.Status()
+	status.Kind, status.APIVersion = "Status", "v1"
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(int(status.Code))
+	_ = json.NewEncoder(w).Encode(status)
+}
+
+func answer(w http.ResponseWriter, document any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(document)
+}
+
+// echo is a function that tells what it was sent; /fail answers 500.
+func echo() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Function", "echo")
+		if r.URL.Path == "/fail" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s host=%s type=%s ce-type=%s ce-source=%s ce-x=%s body=%s",
+			r.Method, r.URL.RequestURI(), r.Host, r.Header.Get("Content-Type"),
+			r.Header.Get("Ce-Type"), r.Header.Get("Ce-Source"), r.Header.Get("X-Extra"), body)
+	})
+}
+
+func splitHostPort(address string) (host, port string, err error) {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return "", "", err
+	}
+	return net.SplitHostPort(parsed.Host)
+}
+
+func exitCode(err error) string {
+	var exited *exec.ExitError
+	if errors.As(err, &exited) {
+		return strconv.Itoa(exited.ExitCode())
+	}
+	return err.Error()
+}

@@ -1,0 +1,290 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/knit-dev/knit/functions/api/v1alpha1"
+	"github.com/knit-dev/knit/functions/cli/cmdline"
+)
+
+// Values of --dry-run.
+const (
+	dryRunNone   = "none"
+	dryRunClient = "client"
+	dryRunServer = "server"
+)
+
+// deployment is one run of `knit deploy`.
+type deployment struct {
+	env      *cmdline.Env
+	cluster  *cmdline.Cluster
+	progress *cmdline.Progress
+	manifest *manifest
+	sources  map[string]*source // function → its packed folder
+	applied  bool               // something was changed in the cluster
+
+	at      string
+	dryRun  string
+	noWait  bool
+	timeout time.Duration
+	format  cmdline.Format
+}
+
+func deployCommand(env *cmdline.Env) *cobra.Command {
+	d := &deployment{env: env, at: ".", sources: map[string]*source{}}
+	cmd := &cobra.Command{
+		Use:   "deploy [folder|file]",
+		Short: "Build and run the functions of a project, and print their URLs",
+		Long: "Build and run the functions of a project, and print their URLs.\n\n" +
+			"The folder holds a " + manifestName + " with one or many Functions and Schedules. Folders named by source.path are\n" +
+			"packed (without what .gitignore and .knitignore name), uploaded if the cluster does not know them yet,\n" +
+			"built, and run. What did not change is not built again.",
+		Example: "  knit deploy samples/hello\n  knit deploy --dry-run=server",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				d.at = args[0]
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), d.timeout)
+			defer cancel()
+			return d.explain(d.run(ctx))
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&d.dryRun, "dry-run", dryRunNone, "client: check and print, without a cluster; server: let the API server check too")
+	flags.Lookup("dry-run").NoOptDefVal = dryRunClient
+	flags.BoolVar(&d.noWait, "no-wait", false, "return when everything is applied")
+	flags.DurationVar(&d.timeout, "timeout", 15*time.Minute, "give up waiting after this long")
+	d.format.AddOutput(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions([]string{dryRunClient, dryRunServer}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (d *deployment) run(ctx context.Context) error {
+	if d.dryRun != dryRunNone && d.dryRun != dryRunClient && d.dryRun != dryRunServer {
+		return cmdline.Usagef("--dry-run=%s is none of client, server", d.dryRun)
+	}
+	namespace, err := d.namespace()
+	if err != nil {
+		return err
+	}
+	if d.manifest, err = readManifest(d.at, namespace, d.env.Namespace != ""); err != nil {
+		return err
+	}
+	d.progress = cmdline.NewProgress(d.env)
+	defer d.progress.Clear()
+	defer func() {
+		for _, s := range d.sources {
+			s.Close()
+		}
+	}()
+	if err := d.pack(); err != nil {
+		return err
+	}
+	if d.dryRun == dryRunClient {
+		return d.print(d.written())
+	}
+	if d.cluster, err = d.env.Connect(newScheme()); err != nil {
+		return err
+	}
+	// The API server judges everything before anything is sent or changed.
+	checked, err := d.apply(ctx, client.DryRunAll)
+	if err != nil || d.dryRun == dryRunServer {
+		return errors.Join(err, d.print(checked))
+	}
+	return d.carryOut(ctx)
+}
+
+// carryOut uploads, applies and waits.
+func (d *deployment) carryOut(ctx context.Context) error {
+	if err := d.upload(ctx); err != nil {
+		return err
+	}
+	follower := newFollower(d.cluster, d.progress)
+	if err := follower.remember(ctx, d.manifest); err != nil {
+		return err
+	}
+	d.applied = true
+	applied, err := d.apply(ctx)
+	if err != nil {
+		return err
+	}
+	d.progress.Done("Applied", "%s", count(d.manifest))
+	if d.noWait {
+		return d.print(applied)
+	}
+	if err := follower.follow(ctx, applied); err != nil {
+		return err
+	}
+	return d.finish(ctx)
+}
+
+// namespace is where objects go that name none. A dry run on the client works
+// without any kubeconfig.
+func (d *deployment) namespace() (string, error) {
+	namespace, err := d.env.WorkingNamespace()
+	if err != nil && d.dryRun == dryRunClient {
+		return "default", nil
+	}
+	return namespace, err
+}
+
+// pack packs every folder and writes its digest into the object to apply.
+func (d *deployment) pack() error {
+	dir := filepath.Dir(d.manifest.file)
+	for _, doc := range d.manifest.functions() {
+		path := doc.function.Spec.Source.Path
+		if path == "" {
+			continue
+		}
+		d.progress.Doing("packing %s", filepath.Join(dir, path))
+		packed, err := packFolder(filepath.Join(dir, path))
+		if err != nil {
+			return err
+		}
+		d.sources[doc.function.Namespace+"/"+doc.function.Name] = packed
+		doc.function.Spec.Source.Archive = &v1alpha1.Archive{Digest: packed.Digest}
+		if err := unstructured.SetNestedField(doc.written.Object, packed.Digest, "spec", "source", "archive", "digest"); err != nil {
+			return fmt.Errorf("write the digest of %s: %w", doc.title(), err)
+		}
+		d.progress.Done("Packed", "%s: %d files, %s", doc.function.Name, packed.Files, cmdline.Bytes(packed.Size))
+	}
+	return nil
+}
+
+func (d *deployment) upload(ctx context.Context) error {
+	for _, doc := range d.manifest.functions() {
+		packed := d.sources[doc.function.Namespace+"/"+doc.function.Name]
+		if packed == nil {
+			continue
+		}
+		d.progress.Doing("uploading %s", doc.function.Name)
+		sent, err := packed.upload(ctx, d.cluster, doc.function.Namespace)
+		if err != nil {
+			return err
+		}
+		remark := "the cluster has it already"
+		if sent {
+			remark = cmdline.Bytes(packed.Size)
+		}
+		d.progress.Done("Uploaded", "%s: %s", doc.function.Name, remark)
+	}
+	return nil
+}
+
+// apply applies every document and returns what the API server made of it.
+// Whoever deploys owns what the manifest says, also over `kubectl edit`.
+func (d *deployment) apply(ctx context.Context, options ...client.ApplyOption) ([]client.Object, error) {
+	options = append(options, fieldOwner, client.ForceOwnership)
+	var applied []client.Object
+	for _, doc := range d.manifest.documents {
+		object := doc.written.DeepCopy()
+		if err := d.cluster.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), options...); err != nil {
+			err = fmt.Errorf("%s: document %d: apply %s to namespace %s: %w", d.manifest.file, doc.number, doc.title(), object.GetNamespace(), err)
+			if apierrors.IsInvalid(err) {
+				err = cmdline.Usage(err)
+			}
+			return nil, err
+		}
+		typed, _ := d.cluster.Scheme().New(object.GroupVersionKind())
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, typed); err != nil {
+			return nil, fmt.Errorf("read the answer for %s: %w", doc.title(), err)
+		}
+		applied = append(applied, typed.(client.Object))
+	}
+	return applied, nil
+}
+
+// written are the objects as they would be applied.
+func (d *deployment) written() []client.Object {
+	objects := make([]client.Object, 0, len(d.manifest.documents))
+	for _, doc := range d.manifest.documents {
+		objects = append(objects, doc.written)
+	}
+	return objects
+}
+
+// print writes objects that nobody waited for.
+func (d *deployment) print(objects []client.Object) error {
+	d.progress.Clear()
+	if objects == nil {
+		return nil
+	}
+	format := d.format
+	if format == cmdline.Text || format == cmdline.Wide {
+		format = cmdline.Name
+	}
+	_, err := cmdline.Printer{Scheme: newScheme(), Out: d.env.Out}.List(format, objects)
+	return err
+}
+
+// finish prints the URLs: one alone for a single function, so that a script
+// can take it as it is, or else each after its name.
+func (d *deployment) finish(ctx context.Context) error {
+	functions := d.manifest.functions()
+	objects := make([]client.Object, 0, len(functions))
+	for _, doc := range functions {
+		var function v1alpha1.Function
+		if err := d.cluster.Get(ctx, client.ObjectKeyFromObject(doc.function), &function); err != nil {
+			return fmt.Errorf("read %s: %w", doc.title(), err)
+		}
+		objects = append(objects, &function)
+	}
+	d.progress.Clear()
+	if done, err := (cmdline.Printer{Scheme: d.cluster.Scheme(), Out: d.env.Out}).List(d.format, objects); done {
+		return err
+	}
+	for _, object := range objects {
+		function := object.(*v1alpha1.Function)
+		if len(objects) > 1 {
+			fmt.Fprintf(d.env.Out, "%s\t", function.Name)
+		}
+		fmt.Fprintln(d.env.Out, function.Status.URL)
+	}
+	return nil
+}
+
+// explain says, when the command was cut short, where that leaves the cluster.
+func (d *deployment) explain(err error) error {
+	interrupted, late := errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded)
+	switch {
+	case !interrupted && !late:
+		return err
+	case !d.applied:
+		return cmdline.Advise(err, "nothing was changed in the cluster; run `knit deploy %s` again", d.at)
+	case interrupted:
+		err = cmdline.Exit(errors.New("interrupted; the cluster goes on building and deploying what was applied"), cmdline.ExitInterrupted)
+	}
+	return cmdline.Advise(err, "see how far it is with `knit list`, or run `knit deploy %s` again to go on watching", d.at)
+}
+
+// count says how many functions and schedules a manifest has.
+func count(m *manifest) string {
+	functions := len(m.functions())
+	schedules := len(m.documents) - functions
+	text := plural(functions, "function")
+	if schedules > 0 {
+		text += ", " + plural(schedules, "schedule")
+	}
+	return text
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,100 @@
+package controller
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"knative.dev/networking/pkg/apis/networking"
+	"knative.dev/serving/pkg/apis/autoscaling"
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/knit-dev/knit/functions/api/v1alpha1"
+)
+
+// containerName is the one that Knative gives to a container without a name;
+// said here so that the applied object is whole.
+const containerName = "user-container"
+
+// makeService is the Knative Service of a Function with an image.
+//
+// The digest of the source is on the Service and not on its revisions: a source
+// that builds to the same image, a changed comment say, needs no new revision.
+func makeService(fn *v1alpha1.Function, image string) *servingv1.Service {
+	labels := map[string]string{v1alpha1.LabelFunction: fn.Name}
+	if fn.Spec.Reach() == v1alpha1.VisibilityClusterLocal {
+		labels[networking.VisibilityLabelKey] = serving.VisibilityClusterLocal
+	}
+	annotations := map[string]string{}
+	if fn.Status.SourceDigest != "" {
+		annotations[v1alpha1.AnnotationSourceDigest] = fn.Status.SourceDigest
+	}
+	return &servingv1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: fn.Name, Labels: labels, Annotations: annotations},
+		Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{
+			Template: servingv1.RevisionTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{
+					Labels:      map[string]string{v1alpha1.LabelFunction: fn.Name},
+					Annotations: scaling(fn.Spec.Scale),
+				},
+				Spec: servingv1.RevisionSpec{
+					PodSpec:              podSpec(fn, image),
+					ContainerConcurrency: fn.Spec.Scale.Concurrency,
+					TimeoutSeconds:       ptr.To(wholeSeconds(fn.Spec.RequestTimeout())),
+				},
+			},
+		}},
+	}
+}
+
+// podSpec runs the image with no more rights than a function needs: without a
+// token of the cluster, without capabilities. An image that Knit built runs as
+// an ordinary user; one that was given may be made for root.
+func podSpec(fn *v1alpha1.Function, image string) corev1.PodSpec {
+	security := &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr.To(false),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	if fn.Spec.Source.Archive != nil {
+		security.RunAsNonRoot = ptr.To(true)
+	}
+	return corev1.PodSpec{
+		AutomountServiceAccountToken: ptr.To(false),
+		EnableServiceLinks:           ptr.To(false),
+		Containers: []corev1.Container{{
+			Name:            containerName,
+			Image:           image,
+			Env:             fn.Spec.Env,
+			EnvFrom:         fn.Spec.EnvFrom,
+			Resources:       fn.Spec.Resources,
+			SecurityContext: security,
+		}},
+	}
+}
+
+// scaling is a Function's scale as annotations of Knative's autoscaler.
+func scaling(s v1alpha1.Scale) map[string]string {
+	annotations := map[string]string{}
+	number := func(key string, value *int32) {
+		if value != nil {
+			annotations[key] = strconv.Itoa(int(*value))
+		}
+	}
+	number(autoscaling.MinScaleAnnotationKey, s.Min)
+	number(autoscaling.MaxScaleAnnotationKey, s.Max)
+	number(autoscaling.TargetAnnotationKey, s.Target)
+	if s.Metric != "" {
+		annotations[autoscaling.MetricAnnotationKey] = string(s.Metric)
+	}
+	if s.IdleAfter != nil {
+		annotations[autoscaling.ScaleToZeroPodRetentionPeriodKey] = s.IdleAfter.Duration.String()
+	}
+	return annotations
+}
+
+func wholeSeconds(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }

@@ -1,0 +1,120 @@
+// Package controller makes Functions run: Function → Build → Knative Service by
+// digest → the Triggers that bring it events.
+//
+// It is a part of the control plane, which calls Setup. It builds nothing and
+// serves nothing itself: it writes objects that others work on, watches them, and
+// says in the Function's status how far they are.
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	ctrl "sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/knit-dev/knit/functions/api/v1alpha1"
+)
+
+// Wiring says which objects bring events to a Function. Both functions are pure.
+type Wiring struct {
+	// Triggers returns the Triggers that a Function wants, in its namespace,
+	// with the label of the Function and without an owner.
+	Triggers func(*v1alpha1.Function) ([]*eventingv1.Trigger, error)
+	// DefaultBroker returns the Broker to make for a namespace that has none.
+	DefaultBroker func(namespace string) *eventingv1.Broker
+}
+
+// workers is how many Functions are worked on at once. A worker waits for the
+// API server most of its time.
+const workers = 8
+
+// AddToScheme registers every kind that this controller reads and writes.
+func AddToScheme(s *runtime.Scheme) error {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme, servingv1.AddToScheme, eventingv1.AddToScheme} {
+		if err := add(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Setup adds the controller of Functions to a manager. The manager's cache must
+// hold ConfigMaps of the namespace knit-system, and needs no others.
+func Setup(mgr manager.Manager, wiring Wiring) error {
+	if err := AddToScheme(mgr.GetScheme()); err != nil {
+		return err
+	}
+	r := New(mgr.GetClient(), wiring)
+	err := builder.ControllerManagedBy(mgr).
+		Named("function").
+		For(&v1alpha1.Function{}).
+		Owns(&v1alpha1.Build{}).
+		Owns(&servingv1.Service{}).
+		Owns(&eventingv1.Trigger{}).
+		Watches(&servingv1.Revision{}, handler.EnqueueRequestsFromMapFunc(functionOfRevision)).
+		Watches(&eventingv1.Broker{}, handler.EnqueueRequestsFromMapFunc(r.functionsOfBroker)).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.allFunctions), builder.WithPredicates(isPlatform)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		Complete(ctrl.AsReconciler(mgr.GetClient(), r))
+	if err != nil {
+		return fmt.Errorf("set up the controller of Functions: %w", err)
+	}
+	return nil
+}
+
+var isPlatform = predicate.NewPredicateFuncs(func(obj client.Object) bool {
+	return obj.GetNamespace() == v1alpha1.NamespaceSystem && obj.GetName() == v1alpha1.PlatformConfigMap
+})
+
+// functionOfRevision names the Function whose Knative Service has the Revision:
+// the two have the same name.
+func functionOfRevision(_ context.Context, revision client.Object) []ctrl.Request {
+	service := revision.GetLabels()[serving.ServiceLabelKey]
+	if service == "" {
+		return nil
+	}
+	return []ctrl.Request{{NamespacedName: types.NamespacedName{Namespace: revision.GetNamespace(), Name: service}}}
+}
+
+// functionsOfBroker finds the Functions that a Broker's coming or going concerns.
+func (r *Reconciler) functionsOfBroker(ctx context.Context, broker client.Object) []ctrl.Request {
+	return r.requests(ctx, func(fn *v1alpha1.Function) bool {
+		for _, event := range fn.Spec.Events {
+			if event.BrokerName() == broker.GetName() {
+				return true
+			}
+		}
+		return false
+	}, client.InNamespace(broker.GetNamespace()))
+}
+
+func (r *Reconciler) allFunctions(ctx context.Context, _ client.Object) []ctrl.Request {
+	return r.requests(ctx, func(*v1alpha1.Function) bool { return true })
+}
+
+func (r *Reconciler) requests(ctx context.Context, concerned func(*v1alpha1.Function) bool, opts ...client.ListOption) []ctrl.Request {
+	var functions v1alpha1.FunctionList
+	// The list comes from the cache and fails only while the process ends.
+	if err := r.client.List(ctx, &functions, opts...); err != nil {
+		return nil
+	}
+	var requests []ctrl.Request
+	for i := range functions.Items {
+		if fn := &functions.Items[i]; concerned(fn) {
+			requests = append(requests, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: fn.Namespace, Name: fn.Name}})
+		}
+	}
+	return requests
+}

@@ -1,0 +1,48 @@
+package service
+
+import (
+	"net/http"
+
+	"k8s.io/apiserver/pkg/endpoints/request"
+)
+
+// api sends a request, which is authenticated and authorized by now, to its
+// resource. The path was read by the server's RequestInfo filter, the same
+// reading that authorization used: the two cannot disagree.
+type api struct {
+	sources http.Handler
+	logs    http.Handler
+}
+
+func newAPI(o Options) *api {
+	return &api{
+		sources: &sourceHandler{
+			store:   &store{registry: o.Registry, prefix: o.Prefix, keychain: o.Keychain, transport: o.Transport},
+			max:     o.MaxArchive,
+			uploads: newSlots(o.Uploads),
+		},
+		logs: &logHandler{
+			builds:    o.Reader,
+			pods:      o.Kube.CoreV1().Pods(o.BuildNamespace),
+			namespace: o.BuildNamespace,
+			streams:   newSlots(o.LogStreams),
+		},
+	}
+}
+
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	info, ok := request.RequestInfoFrom(r.Context())
+	if !ok || !info.IsResourceRequest || info.APIGroup != Group || info.APIVersion != Version ||
+		info.Namespace == "" || info.Name == "" || len(info.Parts) > 3 {
+		writeError(w, r, noSuchPath(r))
+		return
+	}
+	switch {
+	case info.Resource == resourceSources && info.Subresource == "":
+		a.sources.ServeHTTP(w, r)
+	case info.Resource == resourceBuilds && info.Subresource == "log":
+		a.logs.ServeHTTP(w, r)
+	default:
+		writeError(w, r, noSuchPath(r))
+	}
+}

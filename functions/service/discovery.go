@@ -1,0 +1,61 @@
+package service
+
+import (
+	"net/http"
+
+	discoveryv2 "k8s.io/api/apidiscovery/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// apiGroup is the group's entry in discovery.
+func apiGroup() metav1.APIGroup {
+	version := metav1.GroupVersionForDiscovery{GroupVersion: Group + "/" + Version, Version: Version}
+	return metav1.APIGroup{
+		TypeMeta:         metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"},
+		Name:             Group,
+		Versions:         []metav1.GroupVersionForDiscovery{version},
+		PreferredVersion: version,
+	}
+}
+
+// apiResources are what "kubectl api-resources" lists.
+func apiResources() metav1.APIResourceList {
+	return metav1.APIResourceList{
+		TypeMeta:     metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"},
+		GroupVersion: Group + "/" + Version,
+		APIResources: []metav1.APIResource{
+			{Name: resourceSources, SingularName: "source", Namespaced: true, Kind: "Source", Verbs: metav1.Verbs{"get", "update"}},
+			{Name: resourceBuilds + "/log", Namespaced: true, Kind: "Build", Verbs: metav1.Verbs{"get"}},
+		},
+	}
+}
+
+// aggregatedVersion is the same in the form that kube-apiserver and kubectl ask
+// for first: one document about all groups.
+func aggregatedVersion() discoveryv2.APIVersionDiscovery {
+	kind := func(kind string) *metav1.GroupVersionKind {
+		return &metav1.GroupVersionKind{Group: Group, Version: Version, Kind: kind}
+	}
+	return discoveryv2.APIVersionDiscovery{
+		Version:   Version,
+		Freshness: discoveryv2.DiscoveryFreshnessCurrent,
+		Resources: []discoveryv2.APIResourceDiscovery{
+			{Resource: resourceSources, SingularResource: "source", Scope: discoveryv2.ScopeNamespace, ResponseKind: kind("Source"), Verbs: []string{"get", "update"}},
+			// Without a kind it is no resource by itself: "kubectl get builds"
+			// must keep meaning those of knit.dev.
+			{Resource: resourceBuilds, Scope: discoveryv2.ScopeNamespace, ResponseKind: &metav1.GroupVersionKind{}, Verbs: []string{},
+				Subresources: []discoveryv2.APISubresourceDiscovery{{Subresource: "log", ResponseKind: kind("Build"), Verbs: []string{"get"}}}},
+		},
+	}
+}
+
+func serveGroup(w http.ResponseWriter, r *http.Request)     { serveDocument(w, r, apiGroup()) }
+func serveResources(w http.ResponseWriter, r *http.Request) { serveDocument(w, r, apiResources()) }
+
+func serveDocument(w http.ResponseWriter, r *http.Request, document any) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		writeError(w, r, methodNotAllowed(w, r, "GET, HEAD"))
+		return
+	}
+	writeJSON(w, http.StatusOK, document)
+}

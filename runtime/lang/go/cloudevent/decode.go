@@ -1,0 +1,135 @@
+//go:build go1.24
+
+package cloudevent
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+)
+
+// Media types of the CloudEvents HTTP binding, section 3:
+// https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
+const (
+	structuredType = "application/cloudevents+json"
+	eventTypes     = "application/cloudevents"
+	headerPrefix   = "Ce-"
+)
+
+// decode reads the one event of a request. Its errors carry a status.
+func decode(r *http.Request) (event.Event, error) {
+	mediaType, err := contentType(r)
+	if err != nil {
+		return event.Event{}, err
+	}
+	switch {
+	case mediaType == structuredType:
+		return decodeStructured(r)
+	case strings.HasPrefix(mediaType, eventTypes):
+		return event.Event{}, refusal(http.StatusUnsupportedMediaType,
+			"content type %s is not taken: send one event in binary mode or as %s", mediaType, structuredType)
+	case r.Header.Get("Ce-Specversion") != "":
+		return decodeBinary(r)
+	}
+	return event.Event{}, refusal(http.StatusBadRequest,
+		"the request is no CloudEvent: it has neither a ce-specversion header nor the content type %s", structuredType)
+}
+
+func contentType(r *http.Request) (string, error) {
+	value := r.Header.Get("Content-Type")
+	if value == "" {
+		return "", nil
+	}
+	mediaType, _, err := mime.ParseMediaType(value)
+	if err != nil {
+		return "", refusal(http.StatusBadRequest, "content type %q: %w", value, err)
+	}
+	return mediaType, nil
+}
+
+func decodeStructured(r *http.Request) (event.Event, error) {
+	body, err := readBody(r)
+	if err != nil {
+		return event.Event{}, err
+	}
+	var e event.Event
+	if err := json.Unmarshal(body, &e); err != nil {
+		return event.Event{}, refusal(http.StatusBadRequest, "structured event: %w", err)
+	}
+	return checked(e)
+}
+
+func decodeBinary(r *http.Request) (event.Event, error) {
+	if version := r.Header.Get("Ce-Specversion"); version != event.CloudEventsVersionV1 {
+		return event.Event{}, refusal(http.StatusBadRequest, "ce-specversion %q is not taken: want %s", version, event.CloudEventsVersionV1)
+	}
+	e := event.New(event.CloudEventsVersionV1)
+	for name, values := range r.Header {
+		attribute, ok := strings.CutPrefix(name, headerPrefix)
+		if !ok {
+			continue
+		}
+		value, err := url.PathUnescape(values[0])
+		if err != nil {
+			return event.Event{}, refusal(http.StatusBadRequest, "header %s: %w", name, err)
+		}
+		if err := setAttribute(&e, strings.ToLower(attribute), value); err != nil {
+			return event.Event{}, refusal(http.StatusBadRequest, "header %s: %w", name, err)
+		}
+	}
+	body, err := readBody(r)
+	if err != nil {
+		return event.Event{}, err
+	}
+	if value := r.Header.Get("Content-Type"); value != "" {
+		e.SetDataContentType(value)
+	}
+	if len(body) > 0 {
+		e.DataEncoded = body
+	}
+	return checked(e)
+}
+
+// setAttribute sets one context attribute from its string form.
+func setAttribute(e *event.Event, name, value string) error {
+	context := e.Context.AsV1()
+	defer func() { e.Context = context }()
+	switch name {
+	case "specversion", "datacontenttype": // the version is known, the type is the Content-Type header
+		return nil
+	case "id":
+		return context.SetID(value)
+	case "type":
+		return context.SetType(value)
+	case "source":
+		return context.SetSource(value)
+	case "subject":
+		return context.SetSubject(value)
+	case "dataschema":
+		return context.SetDataSchema(value)
+	case "time":
+		return setTime(context, value)
+	}
+	return context.SetExtension(name, value)
+}
+
+func readBody(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read event body: %w", err)
+	}
+	return body, nil
+}
+
+func checked(e event.Event) (event.Event, error) {
+	if err := e.Validate(); err != nil {
+		return event.Event{}, refusal(http.StatusBadRequest, "invalid event: %w", err)
+	}
+	return e, nil
+}

@@ -1,0 +1,152 @@
+//go:build go1.24
+
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+)
+
+// Paths that the shim answers itself; the function never sees them.
+const (
+	livenessPath  = "/health/liveness"
+	readinessPath = "/health/readiness"
+)
+
+// Bounds on what a peer may hold open without sending a request.
+const (
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = 120 * time.Second // longer than queue-proxy keeps an idle connection (90 s)
+	maxHeaderBytes = 64 << 10
+
+	// A read deadline also ends the request's context, as canceled; the
+	// context's own deadline comes first and says what really happened.
+	readGrace = time.Second
+)
+
+type server struct {
+	settings settings
+	handler  http.Handler
+	log      *slog.Logger
+	http     *http.Server
+
+	draining atomic.Bool
+	inFlight atomic.Int64
+}
+
+func newServer(s settings, handler http.Handler, log *slog.Logger) *server {
+	srv := &server{settings: s, handler: handler, log: log}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // Knative speaks h2c to ports named h2c
+	srv.http = &http.Server{
+		Handler:           http.HandlerFunc(srv.route),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		Protocols:         protocols,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	return srv
+}
+
+// route is a switch and no ServeMux, which would redirect a path such as
+// "//a/../b" instead of giving it to the function unchanged.
+func (s *server) route(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case livenessPath:
+		w.WriteHeader(http.StatusOK)
+	case readinessPath:
+		s.ready(w)
+	default:
+		s.invoke(w, r)
+	}
+}
+
+// ready needs no more than a listening process before draining: Go has loaded
+// the user's package, its init functions included, before main runs.
+func (s *server) ready(w http.ResponseWriter) {
+	if s.draining.Load() {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// invoke runs the function for one request within its bounds.
+func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
+	s.inFlight.Add(1)
+	defer s.inFlight.Add(-1)
+
+	begun := time.Now()
+	answer := &recorder{ResponseWriter: w}
+	ctx, cancel := context.WithTimeout(r.Context(), s.settings.Timeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	// A peer that sends its body too slowly must not hold the function longer
+	// either. The server lifts the deadline for the connection's next request.
+	if err := http.NewResponseController(w).SetReadDeadline(begun.Add(s.settings.Timeout + readGrace)); err != nil {
+		s.log.Warn("request has no read deadline", "error", err.Error())
+	}
+
+	if s.draining.Load() {
+		// The peer opens its next connection elsewhere; closing an idle one under it could lose a request.
+		answer.Header().Set("Connection", "close")
+	}
+	defer s.logRequest(r, answer, begun)
+	if limit := s.settings.BodyLimit; limit > 0 {
+		if r.ContentLength > limit {
+			http.Error(answer, fmt.Sprintf("request body of %d bytes is larger than the limit of %d; raise KNIT_MAX_BODY_BYTES", r.ContentLength, limit), http.StatusRequestEntityTooLarge)
+			return
+		}
+		r.Body = http.MaxBytesReader(answer, r.Body, limit)
+	}
+	defer s.recoverPanic(r, answer)
+	s.handler.ServeHTTP(answer, r)
+}
+
+// recoverPanic answers 500. When part of an answer is already out the
+// connection is cut instead, so that no peer takes the rest for the whole.
+func (s *server) recoverPanic(r *http.Request, answer *recorder) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(http.ErrAbortHandler)
+	}
+	attributes := append(requestAttributes(r), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+	s.log.Error("function panicked", attributes...)
+	if answer.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	clear(answer.Header())
+	http.Error(answer, "the function panicked; its log has the stack", http.StatusInternalServerError)
+}
+
+func (s *server) logRequest(r *http.Request, answer *recorder, begun time.Time) {
+	if !s.log.Enabled(r.Context(), slog.LevelDebug) {
+		return
+	}
+	attributes := append(requestAttributes(r), "status", answer.final(), "duration", time.Since(begun).String())
+	s.log.Debug("request", attributes...)
+}
+
+// requestAttributes names a request in the log; never its query or body, which may hold secrets.
+func requestAttributes(r *http.Request) []any {
+	attributes := []any{"method", r.Method, "path", r.URL.Path}
+	for _, header := range []struct{ name, key string }{
+		{"Ce-Id", "eventID"}, {"Ce-Type", "eventType"}, {"Ce-Source", "eventSource"}, {"Traceparent", "traceparent"},
+	} {
+		if value := r.Header.Get(header.name); value != "" {
+			attributes = append(attributes, header.key, value)
+		}
+	}
+	return attributes
+}
