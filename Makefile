@@ -27,14 +27,6 @@ export KUBECONFIG := $(STATE_DIR)/kubeconfig
 
 PACKAGES := containerd runc containernetworking-plugins nftables iproute2 ca-certificates
 
-# Tests have a cluster of their own: another name, folder, port and ranges, so
-# that a running cluster is left alone.
-TEST_STATE_DIR ?= /var/lib/knit-test
-TEST_FLAGS := --state-dir $(TEST_STATE_DIR) --name knit-test --gateway-port 18080 \
-	--pod-cidr 100.64.0.0/16 --service-cidr 100.65.0.0/16
-TEST_ENV := KUBECONFIG=$(TEST_STATE_DIR)/kubeconfig KNIT_STATE_DIR=$(TEST_STATE_DIR) \
-	KNIT_GATEWAY_PORT=18080 KNIT_BIN=$(CURDIR)/bin
-
 .PHONY: help
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,7 +61,7 @@ delete: ## Remove the cluster and everything it ever made
 	@bin/knit cluster delete --state-dir $(STATE_DIR)
 
 .PHONY: test
-test: packages build ## Run all tests, on a cluster of their own
+test: packages build ## Run all tests, on a cluster of their own that leaves yours alone
 	@deploy/e2e/run.sh
 
 .PHONY: test-unit

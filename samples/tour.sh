@@ -13,10 +13,10 @@ run() {
 }
 # until_seen TEXT COMMAND...: repeats the command for two minutes at most.
 until_seen() {
-	local text=$1 deadline=$((SECONDS + 120))
+	local text=$1 output='' deadline=$((SECONDS + 120))
 	shift
 	echo "\$ $*"
-	until "$@" 2>&1 | grep -m1 -- "$text"; do
+	until output=$("$@" 2>&1) && grep -m1 -- "$text" <<<"$output"; do
 		if ((SECONDS > deadline)); then
 			echo "tour: \"$text\" was not seen in two minutes in the output of: $*" >&2
 			exit 1
@@ -46,10 +46,11 @@ step "And answers again"
 run knit invoke hello -v
 
 step "Go on"
-cat <<'NEXT'
+cat <<NEXT
+  export KUBECONFIG=${KUBECONFIG:-~/.kube/config}
   edit samples/hello/hello.go and run:  bin/knit deploy samples/hello
   see what there is:                    bin/knit list; bin/knit describe hello
   the cluster's parts:                  bin/knit cluster status
   stop it, remove it:                   make down; make delete
 NEXT
-echo "hello is at $(knit list hello -o json | sed -n 's/.*"url": "\(.*\)".*/\1/p' | head -1)"
+run knit list

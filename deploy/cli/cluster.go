@@ -19,7 +19,7 @@ const clusterProgram = "knit-cluster"
 
 func clusterCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "cluster up|down|status|logs|delete|kubeconfig",
+		Use:   "cluster up|down|status|logs|delete|kubeconfig|collect",
 		Short: "Run the embedded cluster: Kubernetes and Knative on this machine",
 		Long: "Run the embedded cluster: Kubernetes and Knative on this machine.\n\n" +
 			"All arguments go to the program " + clusterProgram + ", which is looked for beside knit and then in $PATH.",

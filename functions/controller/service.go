@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -69,13 +70,23 @@ func podSpec(fn *v1alpha1.Function, image string) corev1.PodSpec {
 		Containers: []corev1.Container{{
 			Name:            containerName,
 			Image:           image,
-			Env:             fn.Spec.Env,
+			Env:             environment(fn),
 			EnvFrom:         fn.Spec.EnvFrom,
 			Resources:       fn.Spec.Resources,
 			SecurityContext: security,
 		}},
 	}
 }
+
+// environment tells the runtime the deadline that Knative keeps, too; what the
+// Function itself sets comes after and wins.
+func environment(fn *v1alpha1.Function) []corev1.EnvVar {
+	timeout := fmt.Sprintf("%ds", wholeSeconds(fn.Spec.RequestTimeout()))
+	return append([]corev1.EnvVar{{Name: runtimeTimeout, Value: timeout}}, fn.Spec.Env...)
+}
+
+// runtimeTimeout is the setting of runtime/CONTRACT.md for the deadline of a request.
+const runtimeTimeout = "KNIT_TIMEOUT"
 
 // scaling is a Function's scale as annotations of Knative's autoscaler.
 func scaling(s v1alpha1.Scale) map[string]string {

@@ -18,8 +18,20 @@ import (
 
 const mountpoint = "/sys/fs/cgroup"
 
+// checkName keeps every function of this package below its own group: an empty
+// name would be the root, with all processes of the machine.
+func checkName(name string) error {
+	if name == "" || name != filepath.Base(name) || strings.HasPrefix(name, ".") {
+		return fmt.Errorf("%q is not the name of a control group", name)
+	}
+	return nil
+}
+
 // Create makes the group in every hierarchy. The name is one path element.
 func Create(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
 	roots, v2, err := hierarchies()
 	if err != nil {
 		return err
@@ -44,7 +56,7 @@ func Create(name string) error {
 // Processes lists the processes in the group and below.
 func Processes(name string) []int {
 	roots, _, err := hierarchies()
-	if err != nil {
+	if err != nil || checkName(name) != nil {
 		return nil
 	}
 	seen := map[int]bool{}
@@ -68,6 +80,9 @@ func Processes(name string) []int {
 
 // Terminate ends every process of the group: first politely, after grace by force.
 func Terminate(name string, grace time.Duration) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
 	signalAll(name, syscall.SIGTERM)
 	deadline := time.Now().Add(grace)
 	for len(Processes(name)) > 0 && time.Now().Before(deadline) {
@@ -86,6 +101,9 @@ func Terminate(name string, grace time.Duration) error {
 
 // Remove deletes the empty group from every hierarchy.
 func Remove(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
 	roots, _, err := hierarchies()
 	if err != nil {
 		return err

@@ -42,7 +42,6 @@ type options struct {
 	instance.Instance
 	podRange, serviceRange string
 	source                 string
-	knative                bool
 }
 
 // New is the root command.
@@ -58,6 +57,11 @@ func New() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (%w); see: %s --help", err, errUsage, c.CommandPath())
 	})
+	root.PersistentPreRunE = func(*cobra.Command, []string) (err error) {
+		// Paths are compared with those of mounts, which are absolute.
+		o.StateDir, err = filepath.Abs(o.StateDir)
+		return err
+	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&o.StateDir, "state-dir", o.StateDir, "folder of the cluster's state")
 	root.AddCommand(newUp(o), newDown(o), newStatus(o), newLogs(o), newDelete(o), newKubeconfig(o), newCollect(o), newImages(o), newDaemon(o))
@@ -71,9 +75,6 @@ func (o *options) existing() (instance.Instance, error) { return instance.Load(o
 // cannot change its ranges, or a new one. fresh tells which.
 func (o *options) wanted(c *cobra.Command) (i instance.Instance, fresh bool, err error) {
 	want := o.Instance
-	if want.StateDir, err = filepath.Abs(want.StateDir); err != nil {
-		return i, false, err
-	}
 	for flag, to := range map[string]*netip.Prefix{"pod-cidr": &want.PodRange, "service-cidr": &want.ServiceRange} {
 		text, _ := c.Flags().GetString(flag)
 		if *to, err = netip.ParsePrefix(text); err != nil {
@@ -85,7 +86,7 @@ func (o *options) wanted(c *cobra.Command) (i instance.Instance, fresh bool, err
 	}
 	have, err := instance.Load(want.StateDir)
 	if errors.Is(err, instance.ErrNone) {
-		return want, true, nil
+		return want, true, mustBeEmpty(want.StateDir)
 	}
 	if err != nil {
 		return i, false, err
@@ -100,13 +101,32 @@ func (o *options) wanted(c *cobra.Command) (i instance.Instance, fresh bool, err
 				have.StateDir, f.flag, f.have, f.want, have.StateDir)
 		}
 	}
-	if c.Flags().Changed("gateway-port") {
+	if c.Flags().Changed("gateway-port") && want.HostPort != have.HostPort {
+		if have.Holder("daemon") != 0 {
+			return i, false, fmt.Errorf("cluster %q runs with --gateway-port %d: stop it first with: knit cluster down --state-dir %s", have.Name, have.HostPort, have.StateDir)
+		}
 		have.HostPort = want.HostPort
+	}
+	if c.Flags().Changed("knative") {
+		have.Knative = want.Knative
 	}
 	if c.Flags().Changed("cache-dir") {
 		have.CacheDir = want.CacheDir
 	}
 	return have, false, nil
+}
+
+// mustBeEmpty keeps a new cluster out of a folder with other people's files:
+// deleting the cluster would delete them.
+func mustBeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look into state folder: %w", err)
+	}
+	return fmt.Errorf("folder %s holds files but no cluster: choose a new or empty folder with --state-dir", dir)
 }
 
 // moduleDir is the source folder of this program's module: Knative's commands

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/knit-dev/knit/builder/images"
 	"github.com/knit-dev/knit/deploy/cluster/daemon"
 	"github.com/knit-dev/knit/deploy/cluster/instance"
@@ -55,8 +57,16 @@ func buildAndPush(ctx context.Context, i instance.Instance, commands []images.Co
 	return refs, nil
 }
 
-// knativeComponents turns Knative's readiness into rows of the status table.
-func knativeComponents(parts []knative.ComponentStatus) []daemon.Component {
+// knativeState asks for the readiness of Knative's workloads.
+func knativeState(ctx context.Context, i instance.Instance) ([]daemon.Component, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", i.Kubeconfig())
+	if err != nil {
+		return nil, err
+	}
+	parts, err := knative.Ready(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("ask for Knative's state: %w", err)
+	}
 	var rows []daemon.Component
 	for _, p := range parts {
 		c := daemon.Component{Name: p.Namespace + "/" + p.Name, State: daemon.Ready}
@@ -65,5 +75,5 @@ func knativeComponents(parts []knative.ComponentStatus) []daemon.Component {
 		}
 		rows = append(rows, c)
 	}
-	return rows
+	return rows, nil
 }

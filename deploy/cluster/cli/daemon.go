@@ -27,8 +27,7 @@ const (
 
 // newDaemon is the process that goes on after up; only spawn calls it.
 func newDaemon(o *options) *cobra.Command {
-	var pause string
-	c := &cobra.Command{
+	return &cobra.Command{
 		Use:    "daemon",
 		Hidden: true,
 		Args:   cobra.NoArgs,
@@ -49,7 +48,7 @@ func newDaemon(o *options) *cobra.Command {
 			}
 			file.Close()
 			err = daemon.Run(c.Context(), daemon.Options{
-				Instance: i, HostListener: listener, PauseImage: pause,
+				Instance: i, HostListener: listener, PauseImage: i.Path("pause"),
 				HostNamespace: fmt.Sprintf("/proc/self/fd/%d", fdHostNamespace),
 			})
 			if c.Context().Err() != nil {
@@ -58,13 +57,31 @@ func newDaemon(o *options) *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&pause, "pause-image", "", "OCI layout of the sandbox image")
-	return c
+}
+
+// process is a daemon that this program started.
+type process struct {
+	*os.Process
+	exited <-chan error // gets its end
+}
+
+// end stops the process even when it has not got as far as taking its lock.
+func (p *process) end() {
+	if p == nil {
+		return
+	}
+	_ = p.Signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+	case <-time.After(stopTimeout):
+		_ = p.Kill()
+		<-p.exited
+	}
 }
 
 // spawn starts the daemon in the instance's network namespace, detached from
-// the terminal; the channel gets its end.
-func spawn(i instance.Instance, listener *net.TCPListener, pause string) (<-chan error, error) {
+// the terminal.
+func spawn(i instance.Instance, listener *net.TCPListener) (*process, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -88,7 +105,7 @@ func spawn(i instance.Instance, listener *net.TCPListener, pause string) (<-chan
 	}
 	defer socket.Close()
 	listener.Close()
-	cmd := exec.Command(exe, "daemon", "--state-dir", i.StateDir, "--pause-image", pause)
+	cmd := exec.Command(exe, "daemon", "--state-dir", i.StateDir)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{hostNS, socket}
 	cmd.Dir = i.StateDir
@@ -98,8 +115,11 @@ func spawn(i instance.Instance, listener *net.TCPListener, pause string) (<-chan
 		return nil, fmt.Errorf("start daemon: %w", err)
 	}
 	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
-	return exited, nil
+	go func() {
+		exited <- cmd.Wait()
+		close(exited)
+	}()
+	return &process{Process: cmd.Process, exited: exited}, nil
 }
 
 // daemonEnvironment drops what would let the user's settings leak into the components.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +39,7 @@ func down(ctx context.Context, i instance.Instance) error {
 func stopping(i instance.Instance) []progress.Step {
 	return []progress.Step{
 		{Name: "Stop Kubernetes and all containers", Do: func(ctx context.Context, _ func(string, ...any)) error {
-			return stopDaemon(ctx, i)
+			return errors.Join(stopDaemon(ctx, i), machine.RemoveRunFiles(i))
 		}},
 		{Name: "Remove the pod network", Do: func(context.Context, func(string, ...any)) error { return network.Down(i) }},
 		{Name: "Remove the control groups", Do: func(context.Context, func(string, ...any)) error { return cgroup.Remove(i.Name) }},
@@ -48,7 +47,8 @@ func stopping(i instance.Instance) []progress.Step {
 }
 
 func newDelete(o *options) *cobra.Command {
-	return &cobra.Command{
+	var name string
+	c := &cobra.Command{
 		Use:   "delete",
 		Short: "Stop the cluster and remove everything it ever made",
 		Args:  cobra.NoArgs,
@@ -59,6 +59,12 @@ func newDelete(o *options) *cobra.Command {
 			i, err := o.existing()
 			var version *instance.VersionError
 			switch {
+			case err != nil && name != "": // what the folder says is lost; the name is enough
+				i = instance.Default()
+				i.Name, i.StateDir = name, o.StateDir
+				if err := i.Validate(); err != nil {
+					return err
+				}
 			case errors.Is(err, instance.ErrNone):
 				fmt.Fprintf(os.Stderr, "no cluster in %s: nothing to delete\n", o.StateDir)
 				return nil
@@ -69,6 +75,8 @@ func newDelete(o *options) *cobra.Command {
 			return locked(i, func() error { return remove(c.Context(), i) })
 		},
 	}
+	c.Flags().StringVar(&name, "name", "", "name of the cluster, when its state folder cannot tell any more")
+	return c
 }
 
 func remove(ctx context.Context, i instance.Instance) error {
@@ -89,11 +97,7 @@ func locked(i instance.Instance, f func() error) error {
 	}
 	defer func() {
 		lock.Release()
-		// An empty run folder is nobody's.
-		if i.Holder("daemon") == 0 {
-			_ = os.RemoveAll(i.RunDir())
-			_ = os.Remove(filepath.Dir(i.RunDir()))
-		}
+		i.RemoveLocks()
 	}()
 	return f()
 }

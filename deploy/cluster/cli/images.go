@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -30,7 +29,7 @@ type imageSet struct {
 	knative map[string]v1.Image // by repository
 	paths   map[string]string   // import path → repository
 	refs    map[string]string   // import path → digest reference, once pushed
-	pause   string              // OCI layout of the sandbox image
+	pause   v1.Image            // the sandbox image
 }
 
 func (cr *creation) buildImages(ctx context.Context, note func(string, ...any)) error {
@@ -39,7 +38,7 @@ func (cr *creation) buildImages(ctx context.Context, note func(string, ...any)) 
 		return err
 	}
 	var commands []images.Command
-	if cr.knative {
+	if cr.Knative {
 		commands = knative.Commands(cr.moduleDir)
 	}
 	pause := images.Command{Name: "knit/pause", Package: pausePackage, Dir: cr.moduleDir}
@@ -51,35 +50,33 @@ func (cr *creation) buildImages(ctx context.Context, note func(string, ...any)) 
 	for _, c := range commands {
 		set.paths[c.Package] = c.Name
 	}
-	set.pause, err = writeLayout(cr.CacheDir, built[pause.Name])
+	set.pause = built[pause.Name]
 	delete(built, pause.Name)
 	cr.images = set
-	return err
+	return nil
 }
 
-// writeLayout keeps an image as an OCI layout in the cache folder, named by its digest.
-func writeLayout(cacheDir string, img v1.Image) (string, error) {
-	digest, err := img.Digest()
-	if err != nil {
-		return "", err
+// writeLayout keeps an image as an OCI layout with nothing else in it.
+func writeLayout(dir string, img v1.Image) error {
+	tmp := dir + ".new"
+	err := os.RemoveAll(tmp)
+	var path layout.Path
+	if err == nil {
+		path, err = layout.Write(tmp, empty.Index)
 	}
-	dir := filepath.Join(cacheDir, "layouts", digest.Hex)
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	tmp := dir + fmt.Sprintf(".%d", os.Getpid())
-	path, err := layout.Write(tmp, empty.Index)
 	if err == nil {
 		err = path.AppendImage(img)
+	}
+	if err == nil {
+		err = os.RemoveAll(dir)
 	}
 	if err == nil {
 		err = os.Rename(tmp, dir)
 	}
 	if err != nil {
-		_ = os.RemoveAll(tmp)
-		return "", fmt.Errorf("keep image in %s: %w", cacheDir, err)
+		return fmt.Errorf("keep image in %s: %w", dir, err)
 	}
-	return dir, nil
+	return nil
 }
 
 func (cr *creation) pushImages(ctx context.Context, note func(string, ...any)) error {

@@ -8,11 +8,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"github.com/knit-dev/knit/deploy/cluster/daemon"
-	"github.com/knit-dev/knit/deploy/cluster/knative"
 )
 
 // statusReport is what status prints.
@@ -43,15 +41,13 @@ func newStatus(o *options) *cobra.Command {
 				return err
 			}
 			r := statusReport{Name: i.Name, PID: s.PID, Kubeconfig: i.Kubeconfig(), API: i.URL(), Registry: i.Registry(), Components: s.Components}
-			config, err := clientcmd.BuildConfigFromFlags("", i.Kubeconfig())
-			if err != nil {
-				return err
+			if i.Knative {
+				parts, err := knativeState(c.Context(), i)
+				if err != nil {
+					return err
+				}
+				r.Components = append(r.Components, parts...)
 			}
-			parts, err := knative.Ready(c.Context(), config)
-			if err != nil {
-				return fmt.Errorf("ask for Knative's state: %w", err)
-			}
-			r.Components = append(r.Components, knativeComponents(parts)...)
 			r.Ready = daemon.Status{Components: r.Components}.Ready()
 			if err := r.print(output); err != nil {
 				return err

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/knit-dev/knit/deploy/cluster/cgroup"
 	"github.com/knit-dev/knit/deploy/cluster/daemon"
 	"github.com/knit-dev/knit/deploy/cluster/instance"
 	"github.com/knit-dev/knit/deploy/cluster/machine"
@@ -44,7 +46,7 @@ func newUp(o *options) *cobra.Command {
 	f.String("service-cidr", d.ServiceRange.String(), "address range of services")
 	f.IntVar(&o.HostPort, "gateway-port", d.HostPort, "port on 127.0.0.1 under which functions answer")
 	f.StringVar(&o.source, "source", "", "source folder deploy/cluster (default: beside the program)")
-	f.BoolVar(&o.knative, "knative", true, "install Knative; without it the cluster is plain Kubernetes")
+	f.BoolVar(&o.Knative, "knative", d.Knative, "install Knative; without it the cluster is plain Kubernetes")
 	f.BoolVar(&foreground, "foreground", false, "stay until interrupted, then stop the cluster")
 	return c
 }
@@ -54,10 +56,10 @@ type creation struct {
 	instance.Instance
 	moduleDir string
 	fresh     bool
-	knative   bool
 	images    *imageSet
 	listener  *net.TCPListener
-	running   bool // the daemon was running before
+	running   bool     // the daemon was running before
+	daemon    *process // the one that this run started
 }
 
 func up(c *cobra.Command, o *options) error {
@@ -72,18 +74,28 @@ func up(c *cobra.Command, o *options) error {
 	if err != nil {
 		return err
 	}
-	lock, err := i.Acquire("command")
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	cr := &creation{Instance: i, moduleDir: dir, fresh: fresh, knative: o.knative, running: i.Holder("daemon") != 0}
 	begin := time.Now()
-	if err := progress.NewPrinter(os.Stderr).Run(c.Context(), cr.steps()); err != nil {
+	err = locked(i, func() error {
+		cr := &creation{Instance: i, moduleDir: dir, fresh: fresh, running: isRunning(c.Context(), i)}
+		return progress.NewPrinter(os.Stderr).Run(c.Context(), cr.steps())
+	})
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "cluster %q is ready (%.1fs); use it with: export KUBECONFIG=%s\n", i.Name, time.Since(begin).Seconds(), i.Kubeconfig())
 	return nil
+}
+
+// isRunning tells whether a daemon answers. One that was just killed may hold
+// its lock a moment longer: it is waited for.
+func isRunning(ctx context.Context, i instance.Instance) bool {
+	for i.Holder("daemon") != 0 && ctx.Err() == nil {
+		if _, err := daemon.Query(ctx, i); err == nil {
+			return true
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return false
 }
 
 func (cr *creation) steps() []progress.Step {
@@ -91,14 +103,18 @@ func (cr *creation) steps() []progress.Step {
 		{Name: "Check the machine", Do: cr.check},
 		{Name: "Build images", Do: cr.buildImages},
 	}
-	if !cr.running {
+	if cr.running {
+		steps = append(steps, progress.Step{Name: "Wait for Kubernetes", Do: func(ctx context.Context, note func(string, ...any)) error {
+			return cr.await(ctx, nil, note)
+		}})
+	} else {
 		steps = append(steps,
 			progress.Step{Name: "Write certificates and settings", Do: cr.prepare, Undo: cr.unprepare},
 			progress.Step{Name: "Connect the pod network", Do: cr.connect, Undo: cr.disconnect},
 			progress.Step{Name: "Start Kubernetes", Do: cr.start, Undo: cr.stop},
 		)
 	}
-	if !cr.knative {
+	if !cr.Knative {
 		return steps
 	}
 	return append(steps,
@@ -135,8 +151,10 @@ func (cr *creation) prepare(context.Context, func(string, ...any)) error {
 	if err := machine.Raise(cr.Instance); err != nil {
 		return err
 	}
-	_, err := pki.OpenCluster(cr.Instance)
-	return err
+	if _, err := pki.OpenCluster(cr.Instance); err != nil {
+		return err
+	}
+	return writeLayout(cr.Path("pause"), cr.images.pause)
 }
 
 // unprepare removes a state folder that this run made.
@@ -157,12 +175,18 @@ func (cr *creation) disconnect(context.Context) error { return network.Down(cr.I
 const startTimeout = 3 * time.Minute
 
 func (cr *creation) start(ctx context.Context, note func(string, ...any)) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	exited, err := spawn(cr.Instance, cr.listener, cr.images.pause)
-	if err != nil {
+	var err error
+	if cr.daemon, err = spawn(cr.Instance, cr.listener); err != nil {
 		return err
 	}
+	return cr.await(ctx, cr.daemon.exited, note)
+}
+
+// await returns when every component is ready; exited, which may be nil, tells
+// that the daemon has ended.
+func (cr *creation) await(ctx context.Context, exited <-chan error, note func(string, ...any)) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	pending := []string{"the daemon"}
@@ -187,7 +211,10 @@ func (cr *creation) start(ctx context.Context, note func(string, ...any)) error 
 	}
 }
 
-func (cr *creation) stop(ctx context.Context) error { return stopDaemon(ctx, cr.Instance) }
+func (cr *creation) stop(ctx context.Context) error {
+	cr.daemon.end()
+	return errors.Join(stopDaemon(ctx, cr.Instance), cgroup.Remove(cr.Name))
+}
 
 func stayInForeground(c *cobra.Command, o *options) error {
 	i, err := o.existing()

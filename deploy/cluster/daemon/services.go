@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"strconv"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	networking "knative.dev/networking/pkg/client/clientset/versioned"
 
@@ -91,6 +90,7 @@ func (d *daemon) runRegistry(ctx context.Context) error {
 	d.registry.Store(r)
 	d.board.set("registry", Ready, nil)
 	defer r.Close()
+	go d.collectRegularly(ctx)
 	return r.Serve(ctx)
 }
 
@@ -109,47 +109,4 @@ func (d *daemon) openRegistry(ctx context.Context) (*registry.Registry, error) {
 		Username: RegistryUser, Password: d.certs.RegistryPassword,
 		Log: d.logs.writer("registry"), InUse: d.imagesInUse,
 	})
-}
-
-// collect removes what no tag and no pod needs from the registry.
-func (d *daemon) collect(ctx context.Context) (int64, error) {
-	r := d.registry.Load()
-	if r == nil {
-		return 0, fmt.Errorf("the registry is not ready")
-	}
-	return r.Collect(ctx)
-}
-
-// imagesInUse lists the images of every pod, as the registry's collector wants
-// them. Knative keeps the digests of revisions at zero in its own objects:
-// they are found through the images of their Deployments.
-func (d *daemon) imagesInUse(ctx context.Context) ([]string, error) {
-	config, err := d.restConfig()
-	if err != nil {
-		return nil, err
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	var refs []string
-	pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
-	for _, p := range pods.Items {
-		for _, c := range append(p.Spec.InitContainers, p.Spec.Containers...) {
-			refs = append(refs, c.Image)
-		}
-	}
-	deployments, err := client.AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list deployments: %w", err)
-	}
-	for _, w := range deployments.Items {
-		for _, c := range append(w.Spec.Template.Spec.InitContainers, w.Spec.Template.Spec.Containers...) {
-			refs = append(refs, c.Image)
-		}
-	}
-	return refs, nil
 }

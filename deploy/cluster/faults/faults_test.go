@@ -186,16 +186,16 @@ func TestTakenAddressRangeIsNamed(t *testing.T) {
 	c := newCluster(t)
 	la := netlink.NewLinkAttrs()
 	la.Name = "knit-taken0"
-	dummy := &netlink.Dummy{LinkAttrs: la}
-	if err := netlink.LinkAdd(dummy); err != nil {
+	device := &netlink.Bridge{LinkAttrs: la}
+	if err := netlink.LinkAdd(device); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = netlink.LinkDel(dummy) }()
+	defer func() { _ = netlink.LinkDel(device) }()
 	addr, err := netlink.ParseAddr("100.66.7.1/24")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(netlink.AddrAdd(dummy, addr), netlink.LinkSetUp(dummy)); err != nil {
+	if err := errors.Join(netlink.AddrAdd(device, addr), netlink.LinkSetUp(device)); err != nil {
 		t.Fatal(err)
 	}
 	c.refuses("--pod-cidr")
@@ -220,6 +220,40 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		"overlap":        {"--service-cidr", "100.66.0.0/16"},
 	} {
 		t.Run(flag, func(t *testing.T) { newCluster(t).refuses(flag, args...) })
+	}
+}
+
+func TestFolderOfSomebodyElseIsNotTaken(t *testing.T) {
+	c := newCluster(t)
+	file := filepath.Join(c.StateDir, "thesis.txt")
+	if err := errors.Join(os.MkdirAll(c.StateDir, 0o700), os.WriteFile(file, []byte("years"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	c.refuses("--state-dir")
+	if out, err := c.run("delete"); err != nil {
+		t.Errorf("delete: %v\n%s", err, out)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("a file that is not the cluster's is gone: %v", err)
+	}
+	if err := os.RemoveAll(c.StateDir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBrokenStateCanBeDeletedByName(t *testing.T) {
+	c := newCluster(t)
+	for _, content := range []string{"{", "{}", `{"name": "../.."}`} {
+		if err := errors.Join(os.MkdirAll(c.StateDir, 0o700), os.WriteFile(c.Path("instance.json"), []byte(content), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		out, err := c.run("delete")
+		if err == nil || !strings.Contains(out, "--name") {
+			t.Errorf("delete with %s ended with %v and said %q, want the next step", content, err, out)
+		}
+		if out, err := c.run("delete", "--name", name); err != nil {
+			t.Errorf("delete by name: %v\n%s", err, out)
+		}
 	}
 }
 

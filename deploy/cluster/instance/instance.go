@@ -56,6 +56,8 @@ type Instance struct {
 	// HostPort is the port on the loopback address of the machine where the
 	// gateway listens; function URLs carry it when it is not 80.
 	HostPort int `json:"gatewayPort"`
+	// Knative is whether the cluster has Knative; without it, it is plain Kubernetes.
+	Knative bool `json:"knative"`
 }
 
 // Default is the instance that `knit cluster up` makes without flags.
@@ -68,7 +70,14 @@ func Default() Instance {
 		PodRange:     netip.MustParsePrefix("198.18.0.0/16"),
 		ServiceRange: netip.MustParsePrefix("198.19.0.0/16"),
 		HostPort:     80,
+		Knative:      true,
 	}
+}
+
+// reservedPorts are taken on the bridge address, where the gateway listens on
+// HostPort, too, so that function URLs hold inside the cluster.
+var reservedPorts = map[int]bool{
+	APIPort: true, RegistryPort: true, KubeletPort: true, GatewayPort: true, GatewayTLSPort: true, GatewayInternal: true, DNSPort: true, 443: true,
 }
 
 var namePattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,10}[a-z0-9]$`)
@@ -82,6 +91,8 @@ func (i Instance) Validate() error {
 		return fmt.Errorf("--state-dir %q: must be an absolute path", i.StateDir)
 	case i.HostPort < 1 || i.HostPort > 65535:
 		return fmt.Errorf("--gateway-port %d: must be between 1 and 65535", i.HostPort)
+	case reservedPorts[i.HostPort]:
+		return fmt.Errorf("--gateway-port %d: the cluster itself uses this port on the pod bridge; choose another", i.HostPort)
 	case i.PodRange.Overlaps(i.ServiceRange):
 		return fmt.Errorf("--pod-cidr %s and --service-cidr %s overlap: choose ranges that do not", i.PodRange, i.ServiceRange)
 	}
@@ -174,7 +185,10 @@ func Load(stateDir string) (Instance, error) {
 		return i, fmt.Errorf("read instance: %w", err)
 	}
 	if err := json.Unmarshal(data, &i); err != nil {
-		return i, fmt.Errorf("read %s: %w; remove the cluster with: knit cluster delete", filepath.Join(stateDir, "instance.json"), err)
+		return i, fmt.Errorf("read %s: %w; remove the cluster with: knit cluster delete --state-dir %s --name NAME", filepath.Join(stateDir, "instance.json"), err, stateDir)
+	}
+	if !namePattern.MatchString(i.Name) {
+		return i, fmt.Errorf("read %s: no valid name of a cluster in it; remove the cluster with: knit cluster delete --state-dir %s --name NAME", filepath.Join(stateDir, "instance.json"), stateDir)
 	}
 	i.StateDir = stateDir
 	return i, i.checkVersion()

@@ -3,6 +3,7 @@ package instance
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,6 +41,24 @@ func (i Instance) Acquire(name string) (*Lock, error) {
 
 // Release gives the lock back.
 func (l *Lock) Release() { l.file.Close() }
+
+// RemoveLocks removes the run folder when nothing but unused locks is in it.
+func (i Instance) RemoveLocks() {
+	if i.Holder("daemon") != 0 || i.Holder("command") != 0 {
+		return
+	}
+	entries, err := os.ReadDir(i.RunDir())
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".lock" {
+			return
+		}
+	}
+	_ = os.RemoveAll(i.RunDir())
+	_ = os.Remove(filepath.Dir(i.RunDir())) // only when it is empty
+}
 
 // Holder returns the process that holds the named lock, or 0 when nobody does.
 func (i Instance) Holder(name string) int {

@@ -115,6 +115,22 @@ func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
+// RemoveRunFiles deletes sockets and run-time state of a stopped instance; the
+// locks stay, because the caller holds one.
+func RemoveRunFiles(i instance.Instance) error {
+	entries, err := os.ReadDir(i.RunDir())
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".lock" {
+			errs = append(errs, os.RemoveAll(filepath.Join(i.RunDir(), e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // kubeletFolders are paths outside the state folder that the kubelet's code has fixed.
 var kubeletFolders = []string{"/var/lib/kubelet/device-plugins", "/var/lib/kubelet/pod-resources", "/var/lib/kubelet"}
 
@@ -133,12 +149,10 @@ func RemoveFiles(i instance.Instance) error {
 		_ = os.Remove(filepath.Join(dir, "DEPRECATION"))
 		_ = os.Remove(dir) // only when empty: another kubelet's files stay
 	}
-	for _, dir := range []string{i.RunDir(), i.StateDir} {
-		if err := os.RemoveAll(dir); err != nil {
-			errs = append(errs, fmt.Errorf("remove %s: %w", dir, err))
-		}
+	errs = append(errs, RemoveRunFiles(i))
+	if err := os.RemoveAll(i.StateDir); err != nil {
+		errs = append(errs, fmt.Errorf("remove %s: %w", i.StateDir, err))
 	}
-	_ = os.Remove(filepath.Dir(i.RunDir()))
 	return errors.Join(errs...)
 }
 

@@ -51,7 +51,10 @@ func Up(i instance.Instance) error {
 	if err := Do(NamespacePath(i), func() error { return defaultRoute(i) }); err != nil {
 		return fmt.Errorf("route out of network namespace %s: %w", i.Name, err)
 	}
-	return applyHostRules(i)
+	if err := applyHostRules(i); err != nil {
+		return err
+	}
+	return allowForwarding(i)
 }
 
 // Down removes everything that Up makes. It is idempotent.
@@ -59,6 +62,9 @@ func Down(i instance.Instance) error {
 	var errs []error
 	if l, err := netlink.LinkByName(i.HostDevice()); err == nil {
 		errs = append(errs, netlink.LinkDel(l))
+	}
+	if droppingChain() != "" {
+		disallowForwarding(i)
 	}
 	errs = append(errs, removeHostRules(i))
 	if err := netns.DeleteNamed(i.Name); err != nil && !errors.Is(err, os.ErrNotExist) {
