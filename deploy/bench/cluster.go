@@ -169,7 +169,7 @@ func (b *bench) owns(pid string) bool {
 // measureRestart times `up` after `down` until a service that was scaled to
 // zero answers.
 func (b *bench) measureRestart(ctx context.Context) ([]figure, error) {
-	s, err := b.deploy(ctx, 1)
+	s, err := b.deploy(ctx, 1, false)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ const (
 // measureLatency sends an open load of 500 requests a second in turns to the
 // bare pod and through gateway and queue-proxy, and compares.
 func (b *bench) measureLatency(ctx context.Context) ([]figure, error) {
-	d, err := b.deploy(ctx, 1)
+	d, err := b.deploy(ctx, 1, false)
 	if err != nil {
 		return nil, err
 	}

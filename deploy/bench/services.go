@@ -25,7 +25,9 @@ type deployed struct {
 	count   int
 }
 
-func (b *bench) deploy(ctx context.Context, count int) (*deployed, error) {
+// deploy makes services like those of Functions, which get no token of the
+// cluster; with token they are like services that nobody gave a thought.
+func (b *bench) deploy(ctx context.Context, count int, token bool) (*deployed, error) {
 	kube, objects, err := b.clients()
 	if err != nil {
 		return nil, err
@@ -36,12 +38,16 @@ func (b *bench) deploy(ctx context.Context, count int) (*deployed, error) {
 		},
 		MaxIdleConnsPerHost: 64,
 	}}}
+	spec := map[string]any{"containers": []any{map[string]any{"image": b.image}}}
+	if !token { // Knative refuses the field when it is true
+		spec["automountServiceAccountToken"] = false
+	}
 	for n := range count {
 		o := &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": map[string]any{"name": serviceName(n)},
 			"spec": map[string]any{"template": map[string]any{
 				"metadata": map[string]any{"annotations": map[string]any{"autoscaling.knative.dev/window": "6s"}},
-				"spec":     map[string]any{"containers": []any{map[string]any{"image": b.image}}},
+				"spec":     spec,
 			}},
 		}}
 		if _, err := objects.Resource(serviceResource).Namespace("default").Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "bench", Force: true}); err != nil {

@@ -43,7 +43,7 @@ func Start(ctx context.Context, c Config, log io.Writer) (*Runtime, error) {
 	// containerd must not outlive a killed daemon: two on one root corrupt it.
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	// memory, as for every part of the daemon, is worth more than a few cycles here.
-	r.cmd.Env = append(os.Environ(), "GOGC=50", "GOMAXPROCS=2")
+	r.cmd.Env = append(os.Environ(), "GOGC=25", "GOMAXPROCS=2")
 	if err := r.start(); err != nil {
 		return nil, fmt.Errorf("start containerd: %w", err)
 	}
