@@ -26,6 +26,8 @@ GATEWAY_PORT ?= 80
 export KUBECONFIG := $(STATE_DIR)/kubeconfig
 
 PACKAGES := containerd runc containernetworking-plugins nftables iproute2 ca-certificates
+# The race detector links with the C library; the tests of the pod network use iptables.
+TEST_PACKAGES := gcc libc6-dev iptables procps
 
 .PHONY: help
 help: ## Show this help
@@ -33,7 +35,7 @@ help: ## Show this help
 
 .PHONY: packages
 packages: ## Install the Debian packages that the cluster needs
-	@missing=(); for p in $(PACKAGES); do \
+	@missing=(); for p in $(PACKAGES) $(MORE_PACKAGES); do \
 	  dpkg-query -W -f '$${Status}' "$$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$$p"); done; \
 	if [ $${#missing[@]} -gt 0 ]; then echo "installing $${missing[*]}"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; fi
@@ -61,6 +63,7 @@ delete: ## Remove the cluster and everything it ever made
 	@bin/knit cluster delete --state-dir $(STATE_DIR)
 
 .PHONY: test
+test: MORE_PACKAGES := $(TEST_PACKAGES)
 test: packages build ## Run all tests, on a cluster of their own that leaves yours alone
 	@deploy/e2e/run.sh
 

@@ -24,8 +24,14 @@ trap 'exit 143' TERM
 
 bin/knit-cluster delete --state-dir "$state" # left by a killed run
 
+# What runs concurrently in the control plane is tested with the race detector,
+# which needs cgo; the rest shares the build cache of the programs.
+concurrent=(./functions/... ./eventing/... ./scheduler/... ./builder/controller/...)
+say "unit tests with the race detector"
+CGO_ENABLED=1 go test -race "${concurrent[@]}"
 say "unit tests"
-CGO_ENABLED=0 go test ./...
+go list "${concurrent[@]}" >"$KNIT_BIN/concurrent"
+go list ./... | grep -vxFf "$KNIT_BIN/concurrent" | CGO_ENABLED=0 xargs go test
 (cd deploy/cluster && CGO_ENABLED=0 go test ./...)
 
 say "cluster"
