@@ -39,7 +39,7 @@ for try in 1 2 3 4 5 6; do
 	id=tour-$(date +%s)
 	run knit event send --type dev.knit.hello --source /tour --id "$id" --data '{"greet":"tour"}'
 	! (patience=20 until_seen "$id" knit logs hello) || break
-	((try < 6))
+	((try < 6)) || exit 1
 done
 
 step "A tick reaches it every minute"
