@@ -176,7 +176,7 @@ func (b *bench) measureRestart(ctx context.Context) ([]figure, error) {
 	defer s.remove(context.WithoutCancel(ctx))
 	var total samples
 	for range b.samples {
-		if err := s.atZero(ctx); err != nil {
+		if err := s.wantsNone(ctx); err != nil {
 			return nil, err
 		}
 		if err := b.cluster(ctx, "down", "--state-dir", b.state); err != nil {

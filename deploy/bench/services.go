@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -96,6 +98,23 @@ func (d *deployed) ask(ctx context.Context, url string) error {
 		return fmt.Errorf("%s: %s", url, resp.Status)
 	}
 	return nil
+}
+
+// wantsNone waits until Knative wants no pod of any service; the last ones may
+// still be ending.
+func (d *deployed) wantsNone(ctx context.Context) error {
+	for {
+		list, err := d.kube.AppsV1().Deployments("default").List(ctx, metav1.ListOptions{LabelSelector: "serving.knative.dev/service"})
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(list.Items, func(w appsv1.Deployment) bool { return *w.Spec.Replicas > 0 }) {
+			return nil
+		}
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // atZero waits until no pod of any service is left.

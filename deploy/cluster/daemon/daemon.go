@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) error {
 // All components share one heap, and on a laptop it is idle most of the time:
 // collect early rather than grow, and give back what a busy minute took.
 const (
-	gcPercent   = 20
+	gcPercent   = 15
 	returnEvery = 30 * time.Second
 )
 
