@@ -39,7 +39,23 @@ func (d deb) key() string { return d.Name + "=" + d.Version + " " + d.Sum }
 // that this machine's apt would install, without installing them and without
 // their dependencies. Sums come from apt's signed index; a package that is in
 // the cache is not downloaded again.
+//
+// apt's package lists are missing on a fresh machine and point to versions that
+// are gone on an old one: when apt fails and may be told to, it is brought up
+// to date once.
 func fetchDebs(ctx context.Context, c *Cache, names ...string) ([]deb, error) {
+	debs, err := fetchKnownDebs(ctx, c, names...)
+	if err == nil || os.Geteuid() != 0 || ctx.Err() != nil {
+		return debs, err
+	}
+	if _, updateErr := apt(ctx, "", "update"); updateErr != nil {
+		return nil, errors.Join(err, updateErr)
+	}
+	return fetchKnownDebs(ctx, c, names...)
+}
+
+// fetchKnownDebs is fetchDebs with the package lists as they are.
+func fetchKnownDebs(ctx context.Context, c *Cache, names ...string) ([]deb, error) {
 	debs, err := resolveDebs(ctx, c, names)
 	if err != nil {
 		return nil, err

@@ -147,9 +147,6 @@ func needApt(t *testing.T) {
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		t.Skip("no apt-get on this machine")
 	}
-	if err := exec.Command("apt-get", "download", "--print-uris", "tzdata").Run(); err != nil {
-		t.Skip("apt has no package lists; run apt-get update")
-	}
 }
 
 func TestFetchDebsNamesWhatAptDoesNotKnow(t *testing.T) {
