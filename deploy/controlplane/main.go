@@ -1,4 +1,4 @@
-// Controlplane is Knit's control plane: all controllers and the extension API
+// Command controlplane is Knit's control plane: all controllers and the extension API
 // server in one process. `knit install` runs it as a Deployment; it is the
 // only place in which flags of the control plane are read. It decides nothing
 // itself.
