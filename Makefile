@@ -26,8 +26,9 @@ GATEWAY_PORT ?= 80
 export KUBECONFIG := $(STATE_DIR)/kubeconfig
 
 PACKAGES := containerd runc containernetworking-plugins nftables iproute2 ca-certificates
-# The race detector links with the C library; the tests of the pod network use iptables.
-TEST_PACKAGES := gcc libc6-dev iptables procps
+# The race detector links with the C library; the tests of the pod network use
+# iptables, those of builds with an engine dockerd, which they start themselves.
+TEST_PACKAGES := gcc libc6-dev iptables procps docker.io
 
 .PHONY: help
 help: ## Show this help

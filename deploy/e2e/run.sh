@@ -48,6 +48,9 @@ say "functions"
 bin/knit install --from .
 CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m ./deploy/e2e/functions/
 
+say "builds"
+CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m -parallel 4 ./deploy/e2e/builds/
+
 say "faults"
 (cd deploy/cluster && CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m ./faults/)
 

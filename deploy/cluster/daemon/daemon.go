@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -53,7 +52,7 @@ type daemon struct {
 
 // Run runs the cluster until ctx ends or a component fails for good.
 func Run(ctx context.Context, o Options) error {
-	keepMemorySmall(ctx)
+	keepMemorySmall(ctx, o.Instance.Name)
 	d := &daemon{Options: o}
 	var err error
 	if d.logs, err = openLogs(o.Instance); err != nil {
@@ -77,30 +76,6 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	return d.run(ctx)
-}
-
-// All components share one heap, and on a laptop it is idle most of the time:
-// give back often what is not used. A small gcPercent instead would keep memory
-// as low, but collect so often that requests and starts of pods wait for it.
-const (
-	gcPercent   = 70
-	returnEvery = 10 * time.Second
-)
-
-func keepMemorySmall(ctx context.Context) {
-	debug.SetGCPercent(gcPercent)
-	go func() {
-		tick := time.NewTicker(returnEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				debug.FreeOSMemory()
-			}
-		}
-	}()
 }
 
 func (d *daemon) run(ctx context.Context) error {

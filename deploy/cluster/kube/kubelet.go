@@ -101,10 +101,13 @@ func (c Config) kubeletConfiguration() *kubeletconfig.KubeletConfiguration {
 		KubeAPIBurst:                400,
 		NodeStatusUpdateFrequency:   seconds(10),
 		SyncFrequency:               seconds(30),
-		ShutdownGracePeriod:         seconds(0),
-		EnableSystemLogHandler:      ptr.To(false),
-		EnableProfilingHandler:      ptr.To(false),
-		EnableDebugFlagsHandler:     ptr.To(false),
+		// How long a pod can write more than its volumes may hold, unseen: a
+		// disk takes gigabytes in the minute that is the default.
+		VolumeStatsAggPeriod:    seconds(10),
+		ShutdownGracePeriod:     seconds(0),
+		EnableSystemLogHandler:  ptr.To(false),
+		EnableProfilingHandler:  ptr.To(false),
+		EnableDebugFlagsHandler: ptr.To(false),
 		// Every sandbox, probe and volume of a laptop's cluster is local.
 		LocalStorageCapacityIsolation: ptr.To(true),
 		SeccompDefault:                ptr.To(true),
