@@ -26,10 +26,11 @@ type room struct {
 }
 
 var table = []room{
-	{folder: ".", may: []string{"functions/cli", "builder/cli", "eventing/cli", "scheduler/cli", "deploy/cli"}},
+	{folder: ".", may: []string{"runtime/cli", "functions/cli", "builder/cli", "eventing/cli", "scheduler/cli", "deploy/cli"}},
 	{folder: "sdk", may: []string{"sdk"}, outside: []string{"github.com/cloudevents/sdk-go"}},
 	{folder: "samples", may: []string{"sdk"}, outside: []string{"github.com/cloudevents/sdk-go"}},
 	{folder: "runtime", may: []string{"runtime", "sdk"}, outside: []string{"github.com/cloudevents/sdk-go"}},
+	{folder: "runtime/cli", may: []string{"runtime/lang", "functions/cli/cmdline"}, never: controllers},
 
 	{folder: "functions", may: []string{"functions"}},
 	{folder: "functions/api", may: []string{"functions/api"}, outside: apiTypes},
@@ -39,7 +40,7 @@ var table = []room{
 	{folder: "builder", may: []string{"builder", "functions/api", "functions/reconcile", "runtime/lang"}},
 	{folder: "eventing", may: []string{"eventing", "functions/api", "functions/reconcile"}},
 	{folder: "scheduler", may: []string{"scheduler", "functions/api", "functions/reconcile"}},
-	{folder: "builder/cli", may: []string{"builder", "functions/api", "functions/cli/cmdline", "runtime/lang"}, never: controllers},
+	{folder: "builder/cli", may: []string{"builder", "functions/api", "functions/cli/cmdline", "functions/cli/project", "runtime/lang"}, never: controllers},
 	{folder: "eventing/cli", may: []string{"eventing", "functions/api", "functions/cli/cmdline"}, never: controllers},
 	{folder: "scheduler/cli", may: []string{"scheduler", "functions/api", "functions/cli/cmdline"}, never: controllers},
 

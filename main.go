@@ -11,13 +11,14 @@ import (
 	eventingcli "github.com/knit-dev/knit/eventing/cli"
 	functionscli "github.com/knit-dev/knit/functions/cli"
 	"github.com/knit-dev/knit/functions/cli/cmdline"
+	runtimecli "github.com/knit-dev/knit/runtime/cli"
 	schedulercli "github.com/knit-dev/knit/scheduler/cli"
 )
 
 func main() {
 	env := cmdline.NewEnv()
 	root := cmdline.NewRoot(env, version(),
-		cmdline.Group{ID: "functions", Title: "Functions:", Commands: functionscli.Commands(env)},
+		cmdline.Group{ID: "functions", Title: "Functions:", Commands: append(runtimecli.Commands(env), functionscli.Commands(env)...)},
 		cmdline.Group{ID: "events", Title: "Events and schedules:", Commands: append(eventingcli.Commands(env), schedulercli.Commands(env)...)},
 		cmdline.Group{ID: "platform", Title: "Platform:", Commands: append(deploycli.Commands(env), buildercli.Commands(env)...)},
 	)

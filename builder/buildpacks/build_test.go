@@ -1,6 +1,7 @@
 package buildpacks_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,14 +21,18 @@ const helloSample = "../../samples/hello"
 // TestBuilder makes the real builder once and builds functions with it, each
 // phase of the lifecycle in an unprivileged container of its own.
 func TestBuilder(t *testing.T) {
-	b := newBuilder(t)
+	b := newBuilder(t, tiny(t))
 	t.Run("says what it is", b.testInspect)
 	t.Run("builds the sample, again, and changed", b.testHello)
 	t.Run("builds an event function without go.mod", b.testEventWithoutModule)
 	t.Run("builds a function with an old language version", b.testOldModule)
 	t.Run("builds a function with a vendor folder", b.testVendored)
 	t.Run("keeps files that are asked for", b.testKeep)
+	t.Run("builds a function beside and below what it shares", b.testShared)
 	t.Run("says what is wrong", b.testErrors)
+	t.Run("puts a language on the run base that it asks for", b.testRunBase)
+	t.Run("gives detect no image that the builder does not offer", b.testForeignRunImage)
+	t.Run("builds a mixed folder in a stated order", b.testOrder)
 }
 
 func (b builderFixture) testInspect(t *testing.T) {
@@ -35,9 +40,13 @@ func (b builderFixture) testInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Image != b.ref.String() || got.Lifecycle != "0.20.11" || !slices.Equal(got.Buildpacks, []string{"knit/go@0.1.0"}) ||
-		!strings.Contains(got.BuildImage, "/knit/build@sha256:") || len(got.RunImages) != 1 {
+	if got.Image != b.ref.String() || got.Lifecycle != "0.20.11" || !slices.Equal(got.Buildpacks, []string{"knit/go@0.1.0", "knit/node@0.1.0", "knit/python@0.1.0", "test/tiny@1.2.3"}) ||
+		!slices.Equal(got.Extensions, []string{"knit/run-node@0.1.0", "knit/run-python@0.1.0", "knit/run-tiny@0.1.0"}) || !strings.Contains(got.BuildImage, "/knit/build@sha256:") {
 		t.Errorf("inspect says %+v, the builder is %s", got, b.ref)
+	}
+	if len(got.RunImages) != 4 || !strings.Contains(got.RunImages[0].Image, "/knit/run-static@sha256:") ||
+		got.RunImages[1].Size == 0 || got.Size <= got.RunImages[1].Size {
+		t.Errorf("inspect says %+v of the run images, and that the builder has %d bytes", got.RunImages, got.Size)
 	}
 	if _, err := buildpacks.Inspect(t.Context(), b.registry.Registry, b.registry.Host+"/no/such:image"); err == nil || !strings.Contains(err.Error(), "knit builder create") {
 		t.Errorf("a missing builder gives %v", err)
@@ -45,8 +54,8 @@ func (b builderFixture) testInspect(t *testing.T) {
 }
 
 func (b builderFixture) testHello(t *testing.T) {
-	image := b.registry.Host + "/demo/hello"
-	first := b.mustBuild(t, image, helloSample, nil)
+	const function = "hello"
+	first := b.mustBuild(t, function, helloSample, nil)
 	checkFunctionImage(t, first)
 	f := start(t, first)
 	if resp, body := f.post(t, ""); resp.StatusCode != http.StatusOK || body != "Hello from Knit!\n" {
@@ -60,12 +69,12 @@ func (b builderFixture) testHello(t *testing.T) {
 		return strings.Contains(f.log(), `"type":"dev.knit.hello","source":"/test","id":"42"`)
 	})
 
-	if again := b.mustBuild(t, image, helloSample, nil); digestOf(t, again) != digestOf(t, first) {
+	if again := b.mustBuild(t, function, helloSample, nil); digestOf(t, again) != digestOf(t, first) {
 		t.Error("the same source gave another image")
 	}
 	changed := copySource(t, helloSample)
 	replaceIn(t, filepath.Join(changed, "hello.go"), "Hello from Knit!", "Good day!")
-	if _, body := start(t, b.mustBuild(t, image, changed, nil)).post(t, ""); body != "Good day!\n" {
+	if _, body := start(t, b.mustBuild(t, function, changed, nil)).post(t, ""); body != "Good day!\n" {
 		t.Errorf("the changed function answers %q", body)
 	}
 }
@@ -131,7 +140,7 @@ func Handle(_ context.Context, in event.Event) (*event.Event, error) {
 func (b builderFixture) testEventWithoutModule(t *testing.T) {
 	source := t.TempDir()
 	writeFile(t, filepath.Join(source, "f.go"), []byte(eventFunction))
-	checkReply(t, start(t, b.mustBuild(t, b.registry.Host+"/demo/event", source, nil)))
+	checkReply(t, start(t, b.mustBuild(t, "event", source, nil)))
 }
 
 func checkReply(t *testing.T, f running) {
@@ -159,7 +168,7 @@ func (b builderFixture) testVendored(t *testing.T) {
 			t.Fatalf("go %s: %v: %s", args, err, out)
 		}
 	}
-	checkReply(t, start(t, b.mustBuild(t, b.registry.Host+"/demo/vendored", source, nil)))
+	checkReply(t, start(t, b.mustBuild(t, "vendored", source, nil)))
 }
 
 // testOldModule: the language version of the user's go.mod holds for the user's
@@ -172,15 +181,51 @@ func (b builderFixture) testOldModule(t *testing.T) {
 	if err := os.Remove(filepath.Join(source, "hello_test.go")); err != nil {
 		t.Fatal(err)
 	}
-	f := start(t, b.mustBuild(t, b.registry.Host+"/demo/old", source, nil))
+	f := start(t, b.mustBuild(t, "old", source, nil))
 	f.post(t, "", "Ce-Specversion: 1.0", "Ce-Type: t", "Ce-Source: /s", "Ce-Id: 1")
 	waitFor(t, "log.Println as JSON in the log", func() bool { return strings.Contains(f.log(), `"msg":"event received type t`) })
+}
+
+// testShared: the function's folder is below the source's root. Its module is
+// above it, or it has one that names another beside it.
+func (b builderFixture) testShared(t *testing.T) {
+	const handler = "package %s\n\nimport (\n\t\"io\"\n\t\"net/http\"\n\n\t\"example.com/shop/shared\"\n)\n\nfunc Handle(w http.ResponseWriter, r *http.Request) { io.WriteString(w, shared.Word) }\n"
+	const shared = "package shared\n\nconst Word = \"shared word\"\n"
+	cases := map[string]map[string]string{
+		"above": {
+			"go.mod": "module example.com/shop\n\ngo 1.24\n", "apps/order/f.go": fmt.Sprintf(handler, "order"), "shared/s.go": shared,
+		},
+		"beside": {
+			"apps/order/go.mod": "module order\n\ngo 1.24\n\nrequire example.com/shop/shared v0.0.0\n\nreplace example.com/shop/shared => ../../shared\n",
+			"apps/order/f.go":   fmt.Sprintf(handler, "order"), "shared/go.mod": "module example.com/shop/shared\n\ngo 1.24\n", "shared/s.go": shared,
+		},
+	}
+	for name, files := range cases {
+		t.Run(name, func(t *testing.T) {
+			source := t.TempDir()
+			for file, content := range files {
+				writeFile(t, filepath.Join(source, file), []byte(content))
+			}
+			writeFile(t, filepath.Join(source, "apps/order/static/page.html"), []byte("<p>"))
+			img := b.mustBuild(t, "shared-"+name, source, map[string]string{"KNIT_FUNCTION_PATH": "apps/order", "BP_KEEP_FILES": "static"})
+			if _, body := start(t, img).post(t, ""); body != "shared word" {
+				t.Errorf("it answers %q", body)
+			}
+			root := unpack(t, img)
+			if _, err := os.Stat(filepath.Join(root, "workspace/apps/order/static/page.html")); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(filepath.Join(root, "workspace/shared")); err == nil {
+				t.Error("the shared source is left in the image")
+			}
+		})
+	}
 }
 
 func (b builderFixture) testKeep(t *testing.T) {
 	source := copySource(t, helloSample)
 	writeFile(t, filepath.Join(source, "static", "page.html"), []byte("<p>"))
-	root := unpack(t, b.mustBuild(t, b.registry.Host+"/demo/keep", source, map[string]string{"BP_KEEP_FILES": "static/*.html:knit.yaml"}))
+	root := unpack(t, b.mustBuild(t, "keep", source, map[string]string{"BP_KEEP_FILES": "static/*.html:knit.yaml"}))
 	for name, want := range map[string]bool{"static/page.html": true, "knit.yaml": true, "hello.go": false} {
 		if _, err := os.Stat(filepath.Join(root, "workspace", name)); (err == nil) != want {
 			t.Errorf("%s: kept %t, want %t", name, err == nil, want)
@@ -197,23 +242,23 @@ func (b builderFixture) testErrors(t *testing.T) {
 	}{
 		"the compiler's words": {
 			files: map[string]string{"f.go": "package function\n\nimport \"net/http\"\n\nfunc Handle(w http.ResponseWriter, r *http.Request) {\n\tundefinedThing()\n}\n"},
-			phase: "builder", want: []string{"./f.go:6:2: undefined: undefinedThing", "does not compile"},
+			phase: "build", want: []string{"./f.go:6:2: undefined: undefinedThing", "does not compile"},
 		},
 		"a module that is not there": {
 			files: map[string]string{"f.go": "package function\n\nimport (\n\t\"net/http\"\n\n\t_ \"example.com/nowhere\"\n)\n\nfunc Handle(w http.ResponseWriter, r *http.Request) {}\n"},
-			phase: "builder", want: []string{"f.go:6:2", "example.com/nowhere"},
+			phase: "build", want: []string{"f.go:6:2", "example.com/nowhere"},
 		},
 		"a wrong signature": {
 			files: map[string]string{"f.go": "package function\n\nfunc Handle() {}\n"},
-			phase: "detector", want: []string{"f.go:3:1", "func Handle(w http.ResponseWriter, r *http.Request)"},
+			phase: "build", want: []string{"f.go:3:1", "func Handle(w http.ResponseWriter, r *http.Request)"},
 		},
 		"no Go where Go is said": {
 			files: map[string]string{"index.js": ""}, env: map[string]string{"KNIT_LANGUAGE": "go"},
-			phase: "detector", want: []string{"no Go files", "spec.source.path"},
+			phase: "build", want: []string{"no Go files", "spec.source.path"},
 		},
 		"another language": {
 			files: map[string]string{"f.go": "package function\n\nfunc Handle() {}\n"}, env: map[string]string{"KNIT_LANGUAGE": "node"},
-			phase: "detector", want: []string{"No buildpack groups passed detection"},
+			phase: "build", want: []string{"No buildpack groups passed detection"},
 		},
 	}
 	for name, c := range cases {
@@ -222,7 +267,7 @@ func (b builderFixture) testErrors(t *testing.T) {
 			for file, content := range c.files {
 				writeFile(t, filepath.Join(source, file), []byte(content))
 			}
-			output, failed := b.build(t, b.registry.Host+"/demo/broken", source, c.env)
+			output, failed := b.build(t, "broken", source, c.env)
 			if failed != c.phase {
 				t.Errorf("phase %q failed, want %q", failed, c.phase)
 			}

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,12 +26,18 @@ import (
 // user, no capability and no new privileges. Mounts live in its own namespace
 // and vanish with it, so nothing can be left behind.
 type container struct {
-	Root    string            // unpacked image
-	Volumes map[string]string // path in the container → folder or file here
+	Root    string           // unpacked image
+	Volumes map[string]mount // by path in the container
 	Env     []string
 	User    int
 	Dir     string
 	Args    []string
+}
+
+// mount is a folder or file of this machine in a container.
+type mount struct {
+	From     string
+	ReadOnly bool
 }
 
 // containerMode makes the test binary the first program in the container.
@@ -99,8 +107,8 @@ func (c container) mount() error {
 			return err
 		}
 	}
-	for to, from := range c.Volumes {
-		if err := bind(from, filepath.Join(c.Root, to), false); err != nil {
+	for _, to := range slices.Sorted(maps.Keys(c.Volumes)) { // a folder before what lies in it
+		if err := bind(c.Volumes[to].From, filepath.Join(c.Root, to), c.Volumes[to].ReadOnly); err != nil {
 			return err
 		}
 	}

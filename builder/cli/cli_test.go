@@ -72,7 +72,7 @@ func TestCreateThenInspect(t *testing.T) {
 			if code != 0 {
 				t.Fatalf("exit %d: %s", code, stderr)
 			}
-			for _, want := range []string{made, "/knit/build@sha256:", "/knit/run-static@sha256:", "0.20.11", "knit/go@0.1.0"} {
+			for _, want := range []string{made, "/knit/build@sha256:", "/knit/run-static@sha256:", "0.20.11", "knit/go@0.1.0", "MB, compressed"} {
 				if !strings.Contains(shown, want) {
 					t.Errorf("inspect does not show %q:\n%s", want, shown)
 				}

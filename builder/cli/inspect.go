@@ -40,17 +40,29 @@ func inspectCommand(env *cmdline.Env) *cobra.Command {
 
 func show(env *cmdline.Env, b buildpacks.Builder) error {
 	out := tabwriter.NewWriter(env.Out, 0, 0, 3, ' ', 0)
-	for _, row := range [][2]string{
-		{"Builder", b.Image},
+	rows := [][2]string{
+		{"Builder", b.Image + sized(b.Size)},
 		{"Build image", b.BuildImage},
-		{"Run image", strings.Join(b.RunImages, ", ")},
 		{"Lifecycle", b.Lifecycle},
 		{"Buildpacks", strings.Join(b.Buildpacks, ", ")},
-	} {
+		{"Extensions", strings.Join(b.Extensions, ", ")},
+	}
+	for _, run := range b.RunImages {
+		rows = append(rows, [2]string{"Run image", run.Image + sized(run.Size)})
+	}
+	for _, row := range rows {
 		if row[1] == "" {
 			row[1] = "-"
 		}
 		fmt.Fprintf(out, "%s:\t%s\n", row[0], row[1])
 	}
 	return out.Flush()
+}
+
+// sized is a size in brackets, or nothing when it is not known.
+func sized(bytes int64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%.1f MB, compressed)", float64(bytes)/1e6)
 }

@@ -16,14 +16,24 @@ import (
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 )
 
-// cancel ends a Build that is being deleted: first its pods, then the finalizer.
-func (r *Reconciler) cancel(ctx context.Context, build *v1alpha1.Build) error {
+// remove ends a Build that is being deleted: first it is seen to be cancelled,
+// then its pods and its log go, at last the finalizer.
+func (r *Reconciler) remove(ctx context.Context, build *v1alpha1.Build) error {
 	if !controllerutil.ContainsFinalizer(build, finalizer) {
 		return nil
+	}
+	if ended, _ := build.Done(); !ended {
+		before := build.DeepCopy()
+		r.cancelled(build, "it is being deleted")
+		err := r.client.Status().Patch(ctx, build, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		if err != nil {
+			return client.IgnoreNotFound(fmt.Errorf("write the status of Build %s: %w", client.ObjectKeyFromObject(build), err))
+		}
 	}
 	if err := r.deletePods(ctx, build); err != nil {
 		return err
 	}
+	r.forgetLog(ctx, build)
 	before := build.DeepCopy()
 	controllerutil.RemoveFinalizer(build, finalizer)
 	if err := r.client.Patch(ctx, build, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); client.IgnoreNotFound(err) != nil {
@@ -32,13 +42,27 @@ func (r *Reconciler) cancel(ctx context.Context, build *v1alpha1.Build) error {
 	return nil
 }
 
-// expire removes the pods of an ended Build when their time is over, and at
-// once when they still run: a Build that was given up needs no place.
-func (r *Reconciler) expire(ctx context.Context, build *v1alpha1.Build) (ctrl.Result, error) {
+// cancelled ends a Build that nobody wants any more.
+func (r *Reconciler) cancelled(build *v1alpha1.Build, why string) {
+	failRunning(build.Status.Phases, r.now())
+	r.fail(build, v1alpha1.ReasonCancelled, "the build was cancelled: "+why)
+}
+
+// settle writes down what an ended Build leaves behind, removes its pods when
+// their time is over, and at once when they still run (a Build that was given
+// up needs no place), and then what the history does not need.
+func (r *Reconciler) settle(ctx context.Context, build *v1alpha1.Build) (ctrl.Result, error) {
+	if err := r.prune(ctx, build); err != nil {
+		return ctrl.Result{}, err
+	}
 	if build.Status.PodName == "" || build.Status.FinishTime == nil {
 		return ctrl.Result{}, nil
 	}
 	left := build.Status.FinishTime.Add(r.options.KeepPod).Sub(r.now())
+	recordErr := r.record(ctx, build)
+	if recordErr != nil && left > 0 {
+		return ctrl.Result{}, recordErr
+	}
 	if left <= 0 {
 		return ctrl.Result{}, r.deletePods(ctx, build)
 	}
@@ -46,7 +70,7 @@ func (r *Reconciler) expire(ctx context.Context, build *v1alpha1.Build) (ctrl.Re
 	var pod corev1.Pod
 	if err := r.client.Get(ctx, key, &pod); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("read build pod %s: %w", key, err)
-	} else if err == nil && !podEnded(&pod) {
+	} else if err == nil && !podEnded(&pod) && judge(&pod).kind != verdictSucceeded {
 		return ctrl.Result{RequeueAfter: left}, r.deletePod(ctx, pod.Name)
 	}
 	return ctrl.Result{RequeueAfter: left}, nil

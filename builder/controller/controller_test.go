@@ -2,13 +2,16 @@ package controller
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/authn"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -21,7 +24,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
+	"github.com/knit-dev/knit/builder/images/registrytest"
 	"github.com/knit-dev/knit/builder/incluster"
+	buildphase "github.com/knit-dev/knit/builder/phase"
+	"github.com/knit-dev/knit/builder/registry"
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/reconcile/reconciletest"
 )
@@ -36,6 +42,8 @@ type world struct {
 	api  client.WithWatch
 	time time.Time
 	logs map[string]string
+	// images is a registry with a login and a CA of its own.
+	images registrytest.Registry
 }
 
 func newWorld(t *testing.T, objects ...client.Object) *world {
@@ -46,18 +54,20 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 			t.Fatal(err)
 		}
 	}
+	images := registrytest.Start(t)
 	settings := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "knit-system", Name: platformName},
 		Data: map[string]string{
-			"registry": "198.18.0.1:5000", "builder-image": "198.18.0.1:5000/knit/builder@" + digest, "fetch-image": "198.18.0.1:5000/knit/fetch@" + digest,
+			"registry": images.Host, "builder-image": images.Host + "/knit/builder@" + digest, "fetch-image": images.Host + "/knit/fetch@" + digest,
 		},
 	}
 	api := reconciletest.Fake(t, scheme, []client.Object{&v1alpha1.Build{}, &corev1.Pod{}}, append(objects, settings)...)
-	return &world{t: t, api: api, time: begin, logs: map[string]string{}}
+	return &world{t: t, api: api, time: begin, logs: map[string]string{}, images: images}
 }
 
 func (w *world) reconciler(c client.Client) *Reconciler {
-	r := newReconciler(c, c, Options{Kube: kubefake.NewClientset()})
+	w.t.Helper()
+	r := newReconciler(c, c, Options{Kube: kubefake.NewClientset(), Registry: w.client()})
 	r.now = func() time.Time { return w.time }
 	r.tail = func(_ context.Context, _, container string) (string, error) {
 		if log, ok := w.logs[container]; ok {
@@ -65,8 +75,28 @@ func (w *world) reconciler(c client.Client) *Reconciler {
 		}
 		return "", errors.New("no log")
 	}
+	r.end = func(_ context.Context, _, container string, limit int64) ([]byte, bool, error) {
+		end := tail{limit: int(limit)}
+		if _, err := end.Write([]byte(w.logs[container])); err != nil {
+			return nil, false, err
+		}
+		return end.text(), end.dropped == 0, nil
+	}
 	return r
 }
+
+// client reaches the registry as the control plane does.
+func (w *world) client() *registry.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: w.images.CA, MinVersion: tls.VersionTLS12}
+	w.t.Cleanup(transport.CloseIdleConnections)
+	login := authn.FromConfig(authn.AuthConfig{Username: w.images.Username, Password: w.images.Password})
+	return &registry.Client{Keychain: fixedLogin{login}, Transport: transport}
+}
+
+type fixedLogin struct{ authn.Authenticator }
+
+func (l fixedLogin) Resolve(authn.Resource) (authn.Authenticator, error) { return l.Authenticator, nil }
 
 func (w *world) reconcile(name string) ctrl.Result {
 	w.t.Helper()
@@ -141,6 +171,9 @@ func succeeded(b *v1alpha1.Build) metav1.Condition {
 func after(phase v1alpha1.PhaseName, podPhase corev1.PodPhase, state corev1.ContainerState) corev1.PodStatus {
 	status := corev1.PodStatus{Phase: podPhase}
 	for i, name := range incluster.Phases {
+		if name.Container() != name {
+			continue
+		}
 		container := corev1.ContainerStatus{Name: string(name), State: done(0, "", "")}
 		if name == phase {
 			container.State = state
@@ -184,23 +217,23 @@ func TestBuildFromQueueToImage(t *testing.T) {
 	if got := succeeded(b); got.Status != metav1.ConditionUnknown || got.Reason != reasonRunning {
 		t.Errorf("condition %+v", got)
 	}
-	w.setPod("build-uid-b", after(v1alpha1.PhaseDetect, corev1.PodPending, running()))
+	w.setPod("build-uid-b", after(v1alpha1.PhaseBuild, corev1.PodPending, running()))
 	w.reconcile("b")
 	states := map[v1alpha1.PhaseName]v1alpha1.PhaseState{}
 	for _, p := range w.build("b").Status.Phases {
 		states[p.Name] = p.State
 	}
 	want := map[v1alpha1.PhaseName]v1alpha1.PhaseState{
-		"queue": "Succeeded", "fetch": "Succeeded", "analyze": "Succeeded", "detect": "Running", "restore": "Pending", "build": "Pending", "export": "Pending",
+		"queue": "Succeeded", "fetch": "Succeeded", "analyze": "Succeeded", "restore": "Succeeded", "detect": "Running", "build": "Pending", "export": "Pending",
 	}
 	if diff := cmp.Diff(want, states); diff != "" {
 		t.Errorf("phases (-want +got):\n%s", diff)
 	}
-	w.logs["restore"] = `Restoring data for "knit/go:cache" from cache`
+	w.logs["analyze"] = `Restoring data for "knit/go:cache" from cache`
 	w.setPod("build-uid-b", exportedPod())
 	w.reconcile("b")
 	b = w.build("b")
-	if ended, ok := b.Done(); !ended || !ok || b.Status.Image != "198.18.0.1:5000/alice/hello@"+digest || !b.Status.CacheUsed || b.Status.FinishTime == nil || b.Status.SourceDigest != digest {
+	if ended, ok := b.Done(); !ended || !ok || b.Status.Image != w.images.Host+"/alice/hello@"+digest || !b.Status.CacheUsed || b.Status.FinishTime == nil || b.Status.SourceDigest != digest {
 		t.Errorf("status at the end: %+v", b.Status)
 	}
 	for _, p := range b.Status.Phases {
@@ -268,8 +301,8 @@ func TestFailure(t *testing.T) {
 			reason: "FetchFailed", message: []string{"pull source: 404"}, because: "fetch says its reason itself",
 		},
 		"nothing detects": {
-			status: after(v1alpha1.PhaseDetect, corev1.PodFailed, done(20, "Error", "")),
-			reason: "DetectFailed", message: []string{"go.mod"}, because: "a hint says what to do",
+			status: after(v1alpha1.PhaseBuild, corev1.PodFailed, done(buildphase.ExitDetect, "Error", "")),
+			reason: "DetectFailed", message: []string{"spec.language"}, because: "a hint says what to do",
 		},
 		"out of memory": {
 			status: after(v1alpha1.PhaseBuild, corev1.PodFailed, done(137, "OOMKilled", "")),
@@ -313,7 +346,9 @@ func TestFailure(t *testing.T) {
 				t.Errorf("message %q has noise", got.Message)
 			}
 			w.reconcile("b")
-			if diff := cmp.Diff(b.Status, w.build("b").Status); diff != "" {
+			recorded := w.build("b").Status
+			w.reconcile("b")
+			if diff := cmp.Diff(recorded, w.build("b").Status); diff != "" || succeeded(w.build("b")) != got {
 				t.Errorf("an ended Build changed:\n%s", diff)
 			}
 		})
@@ -358,12 +393,15 @@ func TestDeletionRemovesThePodThenTheFinalizer(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The process dies between the two: the finalizer must still be there.
-	mortal, _ := reconciletest.Mortal(w.api, reconciletest.Crash{At: 1, Done: true})
+	mortal, _ := reconciletest.Mortal(w.api, reconciletest.Crash{At: 2, Done: true})
 	if _, err := w.reconciler(mortal).Reconcile(t.Context(), request("b")); !errors.Is(err, reconciletest.ErrDead) {
 		t.Fatal(err)
 	}
 	if w.pod("build-uid-b") != nil || len(w.build("b").Finalizers) != 1 {
 		t.Fatal("the pod must go first")
+	}
+	if got := succeeded(w.build("b")); got.Reason != v1alpha1.ReasonCancelled {
+		t.Errorf("before it goes: %+v", got)
 	}
 	w.reconcile("b")
 	if err := w.api.Get(t.Context(), request("b").NamespacedName, &v1alpha1.Build{}); !apierrors.IsNotFound(err) {
@@ -459,5 +497,23 @@ func TestPodsMapToTheirBuilds(t *testing.T) {
 	pod.Namespace = "alice"
 	if got := r.buildOfPod(t.Context(), pod); got != nil {
 		t.Errorf("a pod of a tenant that pretends to be a build: %v", got)
+	}
+}
+
+// The kubelet calls a pod succeeded about a second after its last container has
+// ended; the image is there before.
+func TestImageIsReportedBeforeThePodIsCleared(t *testing.T) {
+	w := newWorld(t, aBuild("b"))
+	w.reconcile("b")
+	status := exportedPod()
+	status.Phase = corev1.PodRunning
+	w.setPod("build-uid-b", status)
+	w.reconcile("b")
+	if b := w.build("b"); succeeded(b).Status != metav1.ConditionTrue || b.Status.Image == "" {
+		t.Errorf("status %+v", b.Status)
+	}
+	w.reconcile("b")
+	if w.pod("build-uid-b") == nil {
+		t.Error("the pod with the log is gone")
 	}
 }

@@ -1,61 +1,17 @@
 package controller
 
 import (
+	"errors"
+	"io"
 	"strings"
 	"testing"
-	"time"
+	"testing/iotest"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 )
-
-func TestTurn(t *testing.T) {
-	pod := func(namespace string, phase corev1.PodPhase) corev1.Pod {
-		return corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: "p", Labels: map[string]string{v1alpha1.LabelBuildNamespace: namespace}},
-			Status:     corev1.PodStatus{Phase: phase},
-		}
-	}
-	at := func(name string, age time.Duration, reason string) v1alpha1.Build {
-		b := aBuild(name)
-		b.CreationTimestamp = metav1.NewTime(begin.Add(-age))
-		if reason != "" {
-			b.Set(v1alpha1.Unknown(v1alpha1.ConditionSucceeded, reason, ""))
-		}
-		return *b
-	}
-	alice, bob := pod("alice", corev1.PodRunning), pod("bob", corev1.PodPending)
-	cases := map[string]struct {
-		builds []v1alpha1.Build
-		pods   []corev1.Pod
-		want   string // a part of the message; "" is a turn
-		reason string
-	}{
-		"empty":                   {},
-		"one place left":          {pods: []corev1.Pod{alice, bob, bob, bob}},
-		"namespace full":          {pods: []corev1.Pod{alice, alice}, want: `namespace "alice" runs 2`},
-		"cluster full":            {pods: []corev1.Pod{bob, bob, bob, bob, bob}, want: "the cluster runs 5"},
-		"ended pods":              {pods: []corev1.Pod{pod("alice", corev1.PodFailed), pod("alice", corev1.PodSucceeded)}, reason: "they hold no place"},
-		"older first":             {builds: []v1alpha1.Build{at("old", time.Minute, reasonQueued)}, pods: []corev1.Pod{alice}, want: "older builds"},
-		"older and room for both": {builds: []v1alpha1.Build{at("old", time.Minute, reasonQueued)}},
-		"older that waits for a repair": {builds: []v1alpha1.Build{at("old", time.Minute, v1alpha1.ReasonPlatformNotFound)}, pods: []corev1.Pod{alice},
-			reason: "it must not keep others back"},
-		"younger": {builds: []v1alpha1.Build{at("young", -time.Minute, reasonQueued)}, pods: []corev1.Pod{alice}},
-		"its own pod": {pods: []corev1.Pod{alice, alice, {ObjectMeta: metav1.ObjectMeta{Name: "mine"}}},
-			reason: "it was created before a restart"},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			me := at("me", 0, reasonQueued)
-			got := turn(&me, "mine", append(c.builds, me), c.pods, queueLimits{perNamespace: 2, total: 5})
-			if (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
-				t.Errorf("got %q, want %q: %s", got, c.want, c.reason)
-			}
-		})
-	}
-}
 
 func TestReadReport(t *testing.T) {
 	other := "sha256:" + strings.Repeat("f", 64)
@@ -116,5 +72,28 @@ func TestJudgeRunning(t *testing.T) {
 	drained := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &now}, Status: after(v1alpha1.PhaseBuild, corev1.PodFailed, done(137, "Error", ""))}
 	if got := judge(drained); got.kind != verdictLost {
 		t.Errorf("a pod that somebody deleted counts as a failed build: %+v", got)
+	}
+}
+
+func TestLastBytes(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		want string
+	}{
+		"nothing":    {},
+		"all of it":  {text: "abc", want: "abc"},
+		"just fits":  {text: "abcd", want: "abcd"},
+		"its end":    {text: "abcdefghij", want: "ghij"},
+		"many times": {text: strings.Repeat("x", 1000) + "end!", want: "end!"},
+	} {
+		for _, from := range []io.Reader{strings.NewReader(c.text), iotest.OneByteReader(strings.NewReader(c.text)), iotest.DataErrReader(strings.NewReader(c.text))} {
+			if got, err := lastBytes(from, 4); string(got) != c.want || err != nil {
+				t.Errorf("%s: got %q, %v, want %q", name, got, err, c.want)
+			}
+		}
+	}
+	broken := errors.New("broken")
+	if _, err := lastBytes(iotest.ErrReader(broken), 4); !errors.Is(err, broken) {
+		t.Errorf("a broken log gives %v", err)
 	}
 }

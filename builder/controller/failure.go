@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -25,22 +26,41 @@ const (
 	messageBytes = 2 << 10
 )
 
-// logTail reads the end of a container's log.
-type logTail struct{ pods typedcorev1.PodInterface }
+// podLogs reads the logs of containers.
+type podLogs struct{ pods typedcorev1.PodInterface }
 
-func (l logTail) read(ctx context.Context, pod, container string) (string, error) {
-	stream, err := l.pods.GetLogs(pod, &corev1.PodLogOptions{
-		Container: container, TailLines: ptr.To(int64(tailLines)), LimitBytes: ptr.To(int64(tailBytes)),
-	}).Stream(ctx)
+// tail is the end of a container's log, for a message. The API would cut a
+// limited answer at its end, where the reason of a failure stands; so the last
+// lines are read to their end, and the last bytes of them are kept.
+func (l podLogs) tail(ctx context.Context, pod, container string) (string, error) {
+	stream, err := l.pods.GetLogs(pod, &corev1.PodLogOptions{Container: container, TailLines: ptr.To(int64(tailLines))}).Stream(ctx)
 	if err != nil {
 		return "", fmt.Errorf("read the log of phase %s: %w", container, err)
 	}
 	defer stream.Close()
-	text, err := io.ReadAll(io.LimitReader(stream, tailBytes))
+	text, err := lastBytes(stream, tailBytes)
 	if err != nil {
 		return "", fmt.Errorf("read the log of phase %s: %w", container, err)
 	}
 	return string(text), nil
+}
+
+// lastBytes reads to the end and keeps at most the last size bytes.
+func lastBytes(from io.Reader, size int) ([]byte, error) {
+	kept := make([]byte, 0, 2*size)
+	for {
+		n, err := from.Read(kept[len(kept):cap(kept)])
+		kept = kept[:len(kept)+n]
+		if errors.Is(err, io.EOF) {
+			return kept[max(0, len(kept)-size):], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(kept) == cap(kept) {
+			kept = kept[:copy(kept, kept[len(kept)-size:])]
+		}
+	}
 }
 
 // explain is the message of a failure: what failed, and the last lines of the
@@ -53,10 +73,10 @@ func (r *Reconciler) explain(ctx context.Context, pod *corev1.Pod, v verdict) st
 	if v.phase == "" {
 		return message
 	}
-	last := terminationMessage(pod, v.phase)
+	last := terminationMessage(pod, v.phase.Container())
 	// fetch leaves its reason as the message itself; there is no more in its log.
 	if v.phase != v1alpha1.PhaseFetch || last == "" {
-		if log, err := r.tail(ctx, pod.Name, string(v.phase)); err == nil && strings.TrimSpace(log) != "" {
+		if log, err := r.tail(ctx, pod.Name, string(v.phase.Container())); err == nil && strings.TrimSpace(log) != "" {
 			last = log
 		}
 	}
@@ -68,8 +88,9 @@ func (r *Reconciler) explain(ctx context.Context, pod *corev1.Pod, v verdict) st
 
 // hints are what to do about the failures that people meet first.
 var hints = map[string]string{
-	reasonOfPhase(v1alpha1.PhaseDetect): "no buildpack recognises the source; a Go function needs a go.mod in its folder",
+	reasonOfPhase(v1alpha1.PhaseDetect): "no buildpack recognises the source; check source.path, or name the language in spec.language",
 	reasonOfPhase(v1alpha1.PhaseExport): "the image could not be written; check the registry",
+	reasonOfPhase(v1alpha1.PhaseRebase): "the image could not be put on the other base; check the registry, or build again",
 	reasonOutOfMemory:                   "build less at once or ask for a higher limit",
 }
 

@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/knit-dev/knit/builder/incluster"
+	buildphase "github.com/knit-dev/knit/builder/phase"
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 )
 
@@ -33,6 +34,7 @@ const (
 	reasonOutOfMemory = "OutOfMemory"
 	reasonDiskFull    = "DiskFull"
 	reasonPodLost     = "PodLost"
+	reasonRefused     = "Refused"
 )
 
 func reasonOfPhase(phase v1alpha1.PhaseName) string {
@@ -47,9 +49,15 @@ func judge(pod *corev1.Pod) verdict {
 		return verdict{kind: verdictSucceeded}
 	case corev1.PodFailed:
 		return judgeFailed(pod)
-	default:
-		return judgeRunning(pod)
 	}
+	// The main container is the last phase. The kubelet says that it ended well
+	// about a second before it has cleared the pod away and calls it succeeded.
+	for _, main := range pod.Status.ContainerStatuses {
+		if end := main.State.Terminated; end != nil && end.ExitCode == 0 && pod.DeletionTimestamp == nil {
+			return verdict{kind: verdictSucceeded}
+		}
+	}
+	return judgeRunning(pod)
 }
 
 func judgeFailed(pod *corev1.Pod) verdict {
@@ -68,10 +76,14 @@ func judgeFailed(pod *corev1.Pod) verdict {
 	case phase == "":
 		return verdict{kind: verdictLost, message: "its pod failed and no phase says why"}
 	}
-	end := containerStatus(pod, phase).State.Terminated
+	end := containerStatus(pod, phase.Container()).State.Terminated
 	if end.Reason == "OOMKilled" {
 		return verdict{kind: verdictFailed, phase: phase, reason: reasonOutOfMemory,
 			message: fmt.Sprintf("phase %s used more memory than a build may have and was killed", phase)}
+	}
+	if end.ExitCode == buildphase.ExitRefused && phase.Container() != v1alpha1.PhaseBuild {
+		return verdict{kind: verdictFailed, phase: phase, reason: reasonRefused,
+			message: fmt.Sprintf("phase %s was not started: what the phases before left is not allowed; a buildpack, or a script that it runs, must change", phase)}
 	}
 	if end.Reason == "ContainerStatusUnknown" {
 		return verdict{kind: verdictLost, phase: phase, message: "the node lost sight of its containers"}
@@ -82,7 +94,7 @@ func judgeFailed(pod *corev1.Pod) verdict {
 
 // judgeRunning says what a pod is at, or why it is not.
 func judgeRunning(pod *corev1.Pod) verdict {
-	for _, phase := range incluster.Phases {
+	for _, phase := range incluster.AllPhases {
 		status := containerStatus(pod, phase)
 		switch {
 		case status == nil || status.State.Terminated != nil:
@@ -117,9 +129,9 @@ func stuck(reason string) bool {
 }
 
 func failedPhase(pod *corev1.Pod) v1alpha1.PhaseName {
-	for _, phase := range incluster.Phases {
+	for _, phase := range incluster.AllPhases {
 		if status := containerStatus(pod, phase); status != nil && status.State.Terminated != nil && status.State.Terminated.ExitCode != 0 {
-			return phase
+			return failedIn(phase, status.State.Terminated.ExitCode)
 		}
 	}
 	return ""

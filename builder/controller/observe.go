@@ -29,6 +29,10 @@ func (r *Reconciler) observe(ctx context.Context, build *v1alpha1.Build) error {
 		r.lost(build, "somebody deleted its pod")
 		return nil
 	}
+	if err := r.ensureLogin(ctx, build, pod); err != nil {
+		return err
+	}
+	observeSource(build, pod)
 	build.Status.Phases = observePhases(build.Status.Phases, pod)
 	switch verdict := judge(pod); verdict.kind {
 	case verdictSucceeded:
@@ -64,9 +68,12 @@ func (r *Reconciler) findPod(ctx context.Context, name string) (*corev1.Pod, err
 }
 
 // running reports what the pod is at, and gives up one that is overdue. The
-// pod of a Build that was given up is removed by expire.
+// pod of a Build that was given up is removed by settle.
 func (r *Reconciler) running(build *v1alpha1.Build, pod *corev1.Pod, verdict verdict) error {
 	deadline := build.Spec.Deadline()
+	if set := pod.Spec.ActiveDeadlineSeconds; set != nil {
+		deadline = time.Duration(*set) * time.Second
+	}
 	if left := pod.CreationTimestamp.Add(deadline + startGrace).Sub(r.now()); left > 0 {
 		r.working(build, verdict.reason, verdict.message)
 		return reconcile.Wait(verdict.message, left)
@@ -91,20 +98,22 @@ func (r *Reconciler) lost(build *v1alpha1.Build, why string) {
 
 // exported ends a build whose pod succeeded.
 func (r *Reconciler) exported(ctx context.Context, build *v1alpha1.Build, pod *corev1.Pod) error {
-	platform, err := r.platform(ctx)
+	s, err := r.settings(ctx)
 	if err != nil {
-		return err
+		return r.unready(build, err)
 	}
-	digest, err := readReport(terminationMessage(pod, v1alpha1.PhaseExport))
+	phases := incluster.PhasesOf(build)
+	last := phases[len(phases)-1]
+	digest, err := readReport(terminationMessage(pod, last))
 	if err != nil {
-		r.fail(build, reasonOfPhase(v1alpha1.PhaseExport), err.Error())
+		r.fail(build, reasonOfPhase(last), err.Error())
 		return nil
 	}
 	// What the restorer says is the only place where a used cache is seen. No
 	// log, no claim: the image is what matters.
-	if log, err := r.tail(ctx, pod.Name, string(v1alpha1.PhaseRestore)); err == nil {
+	if log, err := r.tail(ctx, pod.Name, string(v1alpha1.PhaseRestore.Container())); err == nil {
 		build.Status.CacheUsed = strings.Contains(log, "from cache")
 	}
-	r.succeed(build, platform.Repository(build)+"@"+digest)
+	r.succeed(build, s.cluster.Repository(build)+"@"+digest)
 	return nil
 }

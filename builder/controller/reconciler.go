@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/knit-dev/knit/builder/incluster"
+	"github.com/knit-dev/knit/builder/registry"
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/reconcile"
 )
@@ -35,12 +36,14 @@ const (
 // in the Build's status and in the pod, whose name follows from the Build: it
 // can be stopped between any two writes and go on from there.
 type Reconciler struct {
-	client  client.Client
-	live    client.Reader // past the cache, where a stale answer would do harm
-	options Options
-	now     func() time.Time
-	tail    func(ctx context.Context, pod, container string) (string, error)
-	admit   *sync.Mutex // one admission at a time, so that counts stay true
+	client   client.Client
+	live     client.Reader // past the cache, where a stale answer would do harm
+	registry *registry.Client
+	options  Options
+	now      func() time.Time
+	tail     func(ctx context.Context, pod, container string) (string, error)
+	end      func(ctx context.Context, pod, container string, limit int64) (text []byte, whole bool, err error)
+	admit    *sync.Mutex // one admission at a time, so that counts stay true
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -53,10 +56,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	if !build.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, r.cancel(ctx, &build)
+		return ctrl.Result{}, r.remove(ctx, &build)
 	}
 	if ended, _ := build.Done(); ended {
-		return r.expire(ctx, &build)
+		return r.settle(ctx, &build)
 	}
 	// Before Run, which keeps the version that it started with for the status.
 	if err := r.ensureFinalizer(ctx, &build); err != nil {
@@ -82,6 +85,9 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, build *v1alpha1.Build)
 // advance takes the next step; it changes the Build's status in memory only.
 func (r *Reconciler) advance(ctx context.Context, build *v1alpha1.Build) error {
 	switch {
+	case build.Annotations[v1alpha1.AnnotationCancel] != "":
+		r.cancelled(build, "somebody asked for its end; build again with `knit build`")
+		return nil
 	case build.Status.PodName == "":
 		return r.start(ctx, build, incluster.PodName(build))
 	case reasonOf(build) == reasonRetrying:

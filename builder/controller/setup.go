@@ -1,6 +1,6 @@
 // Package controller works on Builds: it admits them by turn, runs each one as
 // a pod in the namespace of builds, reports phases, image and failures in the
-// Build's status, and removes the pod. The control plane calls Setup; what a
+// Build's status, keeps the log, and removes the pod. The control plane calls Setup; what a
 // pod looks like is decided by builder/incluster. It never builds anything
 // itself and keeps nothing in memory that a restart would lose.
 package controller
@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/knit-dev/knit/builder/incluster"
+	"github.com/knit-dev/knit/builder/registry"
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 )
 
@@ -32,26 +33,16 @@ type Options struct {
 	SystemNamespace string
 	// BuildNamespace is where pods run; "knit-builds".
 	BuildNamespace string
-	// PerNamespace is how many builds of one namespace run at once; 2.
-	PerNamespace int
-	// Total is how many builds run at once; 8.
-	Total int
-	// KeepPod is how long a finished pod, and with it the log, is kept; 1 h.
+	// Registry reads images and keeps logs. It is required.
+	Registry *registry.Client
+	// KeepPod is how long a finished pod is kept; 1 h. Its log outlives it.
 	KeepPod time.Duration
-	// Resources bound one build; incluster.DefaultResources().
-	Resources *incluster.Resources
 }
 
 func (o Options) withDefaults() Options {
 	setDefault(&o.SystemNamespace, "knit-system")
 	setDefault(&o.BuildNamespace, incluster.DefaultNamespace)
-	setDefault(&o.PerNamespace, 2)
-	setDefault(&o.Total, 8)
 	setDefault(&o.KeepPod, time.Hour)
-	if o.Resources == nil {
-		resources := incluster.DefaultResources()
-		o.Resources = &resources
-	}
 	return o
 }
 
@@ -66,8 +57,8 @@ func setDefault[T comparable](field *T, value T) {
 // manager's cache needs Builds of all namespaces and the pods of the build
 // namespace, no others.
 func Setup(mgr ctrl.Manager, o Options) error {
-	if o.Kube == nil {
-		return errors.New("build controller: Options.Kube is nil")
+	if o.Kube == nil || o.Registry == nil {
+		return errors.New("build controller: Options.Kube and Options.Registry must be set")
 	}
 	r := newReconciler(mgr.GetClient(), mgr.GetAPIReader(), o)
 	return ctrl.NewControllerManagedBy(mgr).
@@ -80,10 +71,12 @@ func Setup(mgr ctrl.Manager, o Options) error {
 
 func newReconciler(c client.Client, live client.Reader, o Options) *Reconciler {
 	o = o.withDefaults()
+	logs := podLogs{o.Kube.CoreV1().Pods(o.BuildNamespace)}
 	return &Reconciler{
-		client: c, live: live, options: o,
+		client: c, live: live, registry: o.Registry, options: o,
 		now:   time.Now,
-		tail:  logTail{o.Kube.CoreV1().Pods(o.BuildNamespace)}.read,
+		tail:  logs.tail,
+		end:   logs.end,
 		admit: &sync.Mutex{},
 	}
 }

@@ -129,7 +129,11 @@ func program(t *testing.T, env []string, source string, more ...string) outcome 
 	o := outcome{workspace: t.TempDir()}
 	message := filepath.Join(t.TempDir(), "termination-log")
 	write(t, message, "")
-	command := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-source", source, "-dir", o.workspace, "-message", message}, more...)...)
+	args := []string{"-dir", o.workspace, "-message", message}
+	if source != "" {
+		args = append(args, "-source", source)
+	}
+	command := exec.CommandContext(t.Context(), os.Args[0], append(args, more...)...)
 	command.Env = env
 	output, err := command.CombinedOutput()
 	var exit *exec.ExitError
@@ -246,7 +250,7 @@ func TestRefusals(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	var out bytes.Buffer
-	for _, args := range [][]string{nil, {"-source", "x", "more"}, {"-what"}} {
+	for _, args := range [][]string{nil, {"-source", "x", "more"}, {"-what"}, {"-source", "x", "-git-url", "y"}} {
 		if code := run(t.Context(), args, &out, &out); code != exitUsage {
 			t.Errorf("%q: code %d", args, code)
 		}

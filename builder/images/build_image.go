@@ -5,9 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 )
 
 // Where the build image holds Go and what Go builds need offline. The Go
@@ -29,8 +32,8 @@ var applets = []string{
 // Build is the image in which functions are built: Static, busybox, this
 // machine's Go without its tests and documentation, the standard library
 // compiled the way the Go buildpack compiles, and the modules of the
-// CloudEvents SDK, so that a Go function builds in seconds and offline.
-// progress, when not nil, is told what takes long.
+// CloudEvents SDK, so that a Go function builds in seconds and offline; Node
+// with npm; Python with pip. progress, when not nil, is told what takes long.
 func Build(ctx context.Context, c *Cache, progress func(line string)) (v1.Image, error) {
 	if progress == nil {
 		progress = func(string) {}
@@ -39,28 +42,53 @@ func Build(ctx context.Context, c *Cache, progress func(line string)) (v1.Image,
 	if err != nil {
 		return nil, err
 	}
-	tools, err := toolsLayer(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("make build image: %w", err)
-	}
 	toolchain, err := findToolchain(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("make build image: %w", err)
 	}
-	goRoot, err := toolchain.layer(ctx, c)
+	layers, err := makeLayers(ctx, []layerPart{
+		{"tools", func(ctx context.Context) ([]v1.Layer, error) { return one(toolsLayer(ctx, c)) }},
+		{"Go toolchain", func(ctx context.Context) ([]v1.Layer, error) { return one(toolchain.layer(ctx, c)) }},
+		{"compiled standard library", func(ctx context.Context) ([]v1.Layer, error) { return one(toolchain.warmLayer(ctx, c, progress)) }},
+		{"Node", func(ctx context.Context) ([]v1.Layer, error) { return nodeBuildLayers(ctx, c) }},
+		{"Python", func(ctx context.Context) ([]v1.Layer, error) { return pythonBuildLayers(ctx, c) }},
+	})
 	if err != nil {
-		return nil, fmt.Errorf("make build image: Go toolchain: %w", err)
+		return nil, fmt.Errorf("make build image: %w", err)
 	}
-	warm, err := toolchain.warmLayer(ctx, c, progress)
-	if err != nil {
-		return nil, fmt.Errorf("make build image: compiled standard library: %w", err)
-	}
-	img, err := buildpacksBase(base, "knit-build", BuildUser, tools, goRoot, warm)
+	img, err := buildpacksBase(base, "knit-build", BuildUser, layers...)
 	if err != nil {
 		return nil, fmt.Errorf("make build image: %w", err)
 	}
 	return withPath(img, goRootPath+"/bin")
 }
+
+// layerPart makes some layers of an image.
+type layerPart struct {
+	what string
+	make func(context.Context) ([]v1.Layer, error)
+}
+
+// makeLayers makes the parts at the same time and returns their layers in order.
+func makeLayers(ctx context.Context, parts []layerPart) ([]v1.Layer, error) {
+	made := make([][]v1.Layer, len(parts))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.NumCPU())
+	for i, part := range parts {
+		group.Go(func() (err error) {
+			if made[i], err = part.make(ctx); err != nil {
+				return fmt.Errorf("%s: %w", part.what, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.Concat(made...), nil
+}
+
+func one(layer v1.Layer, err error) ([]v1.Layer, error) { return []v1.Layer{layer}, err }
 
 // withPath puts a folder in front of the image's PATH.
 func withPath(img v1.Image, folder string) (v1.Image, error) {

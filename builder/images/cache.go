@@ -4,8 +4,9 @@
 // commands, the builder for Knit's own images and bases.
 //
 // Everything is reproducible: the same input gives the same digest, with no
-// time, user or host name in it. The package never runs what it builds and
-// never pulls from a foreign registry.
+// time, user or host name in it. The package never runs what it builds,
+// but for Debian's Python, which compiles its own library, and never pulls from
+// a foreign registry.
 package images
 
 import (
@@ -36,6 +37,7 @@ const cacheMaxAge = 30 * 24 * time.Hour
 //	blobs/sha256/<hex>   compressed layers, named by their digest
 //	layers/<hex>.json    key → layer
 //	debs/<algo>-<hex>    Debian packages, named by the sum that apt vouches for
+//	npm/<hex>[.tgz]      npm packages, named by the sum in the source, and programs out of them
 //	bin/<hex>/           linked programs of a module folder, so that go links only what changed
 //	locks/  tmp/
 type Cache struct{ dir string }
@@ -48,7 +50,7 @@ func OpenCache(dir string) (*Cache, error) {
 		return nil, fmt.Errorf("open image cache %q: %w", dir, err)
 	}
 	c := &Cache{dir: abs}
-	for _, sub := range []string{"blobs/sha256", "layers", "debs", "bin", "locks", "tmp"} {
+	for _, sub := range []string{"blobs/sha256", "layers", "debs", "npm", "bin", "locks", "tmp"} {
 		if err := os.MkdirAll(c.path(sub), 0o755); err != nil {
 			return nil, fmt.Errorf("open image cache %q: %w; name a folder that can be written", dir, err)
 		}
@@ -66,7 +68,7 @@ func (c *Cache) path(elem ...string) string {
 // prune removes entries last used before the given time. A removed entry is
 // only slower next time, so a race with another process does no harm.
 func (c *Cache) prune(before time.Time) error {
-	for _, sub := range []string{"blobs/sha256", "layers", "debs", "bin", "tmp"} {
+	for _, sub := range []string{"blobs/sha256", "layers", "debs", "npm", "bin", "tmp"} {
 		entries, err := os.ReadDir(c.path(sub))
 		if err != nil {
 			return err

@@ -66,11 +66,14 @@ func mounted(c corev1.Container, volume string) string {
 }
 
 func TestPhasesAreInOrder(t *testing.T) {
-	var got []v1alpha1.PhaseName
+	var got, want []v1alpha1.PhaseName
 	for _, c := range containers(pod()) {
 		got = append(got, v1alpha1.PhaseName(c.Name))
 	}
-	if diff := cmp.Diff(Phases, got); diff != "" {
+	for _, phase := range Phases {
+		want = append(want, phase.Container())
+	}
+	if diff := cmp.Diff(slices.Compact(want), got); diff != "" {
 		t.Error(diff)
 	}
 	if main := pod().Spec.Containers; len(main) != 1 || main[0].Name != "export" {
@@ -81,12 +84,10 @@ func TestPhasesAreInOrder(t *testing.T) {
 func TestWhoSeesWhat(t *testing.T) {
 	const no = ""
 	want := map[v1alpha1.PhaseName]map[string]string{
-		v1alpha1.PhaseFetch:   {volumeCredentials: "ro", volumeCA: "ro", volumeWorkspace: "rw", volumeLayers: no, volumeAnalyzed: no, volumeTmp: "rw", volumeBuildTmp: no, volumeHome: no, volumePlatformEnv: no},
-		v1alpha1.PhaseAnalyze: {volumeCredentials: "ro", volumeCA: "ro", volumeWorkspace: no, volumeLayers: "rw", volumeAnalyzed: "rw", volumeTmp: "rw", volumeBuildTmp: no, volumeHome: no, volumePlatformEnv: no},
-		v1alpha1.PhaseDetect:  {volumeCredentials: no, volumeCA: no, volumeWorkspace: "ro", volumeLayers: "rw", volumeAnalyzed: "ro", volumeTmp: no, volumeBuildTmp: "rw", volumeHome: "rw", volumePlatformEnv: "ro"},
-		v1alpha1.PhaseRestore: {volumeCredentials: "ro", volumeCA: "ro", volumeWorkspace: no, volumeLayers: "rw", volumeAnalyzed: "rw", volumeTmp: "rw", volumeBuildTmp: no, volumeHome: no, volumePlatformEnv: no},
-		v1alpha1.PhaseBuild:   {volumeCredentials: no, volumeCA: no, volumeWorkspace: "rw", volumeLayers: "rw", volumeAnalyzed: "ro", volumeTmp: no, volumeBuildTmp: "rw", volumeHome: "rw", volumePlatformEnv: "ro"},
-		v1alpha1.PhaseExport:  {volumeCredentials: "ro", volumeCA: "ro", volumeWorkspace: "ro", volumeLayers: "rw", volumeAnalyzed: "ro", volumeTmp: "rw", volumeBuildTmp: no, volumeHome: no, volumePlatformEnv: no},
+		v1alpha1.PhaseFetch:   {volumeCredentials: "ro", volumeCA: "ro", volumeWorkspace: "rw", volumeLayers: "rw", volumeAnalyzed: no, volumeTool: no, volumeTmp: "rw", volumeBuildTmp: no, volumeHome: no, volumePlatformEnv: no},
+		v1alpha1.PhaseAnalyze: {volumeCredentials: "ro", volumeCA: "ro", volumeWorkspace: no, volumeLayers: "rw", volumeAnalyzed: "rw", volumeTool: "rw", volumeTmp: "rw", volumeBuildTmp: no, volumeHome: no, volumePlatformEnv: no},
+		v1alpha1.PhaseBuild:   {volumeCredentials: no, volumeCA: no, volumeWorkspace: "rw", volumeLayers: "rw", volumeAnalyzed: "ro", volumeTool: "ro", volumeTmp: no, volumeBuildTmp: "rw", volumeHome: "rw", volumePlatformEnv: "ro"},
+		v1alpha1.PhaseExport:  {volumeCredentials: "ro", volumeCA: "ro", volumeWorkspace: "ro", volumeLayers: "rw", volumeAnalyzed: "rw", volumeTool: no, volumeTmp: "rw", volumeBuildTmp: no, volumeHome: no, volumePlatformEnv: no},
 	}
 	p := pod()
 	for phase, volumes := range want {
@@ -116,7 +117,7 @@ func TestUntrustedPhasesHaveNoSecret(t *testing.T) {
 		}
 	}
 	for _, phase := range []v1alpha1.PhaseName{v1alpha1.PhaseDetect, v1alpha1.PhaseBuild} {
-		c := container(t, p, phase)
+		c := container(t, p, phase.Container())
 		for _, m := range c.VolumeMounts {
 			if secret[m.Name] {
 				t.Errorf("%s mounts %s", phase, m.Name)
@@ -184,12 +185,15 @@ func TestPodIsRestricted(t *testing.T) {
 func TestArguments(t *testing.T) {
 	const repository = "198.18.0.1:5000/alice/hello"
 	want := map[v1alpha1.PhaseName]string{
-		v1alpha1.PhaseFetch:   "-source 198.18.0.1:5000/alice/sources@" + digest + " -dir /workspace -message /dev/termination-log",
-		v1alpha1.PhaseAnalyze: "/cnb/lifecycle/analyzer -layers /layers -analyzed /analyzed/analyzed.toml -cache-image " + repository + "/cache:latest -previous-image " + repository + ":latest -tag " + repository + ":latest " + repository + ":build-u1",
-		v1alpha1.PhaseDetect:  "/cnb/lifecycle/detector -app /workspace -layers /layers -platform /platform -analyzed /analyzed/analyzed.toml -group /layers/group.toml -plan /layers/plan.toml",
-		v1alpha1.PhaseRestore: "/cnb/lifecycle/restorer -layers /layers -analyzed /analyzed/analyzed.toml -group /layers/group.toml -cache-image " + repository + "/cache:latest",
-		v1alpha1.PhaseBuild:   "/cnb/lifecycle/builder -app /workspace -layers /layers -platform /platform -analyzed /analyzed/analyzed.toml -group /layers/group.toml -plan /layers/plan.toml",
-		v1alpha1.PhaseExport:  "/cnb/lifecycle/exporter -app /workspace -layers /layers -analyzed /analyzed/analyzed.toml -group /layers/group.toml -cache-image " + repository + "/cache:latest -process-type web -report /dev/termination-log " + repository + ":build-u1 " + repository + ":latest",
+		v1alpha1.PhaseFetch: "-source=198.18.0.1:5000/alice/sources@" + digest + " -dir=/volumes/workspace/folder -make=/volumes/workspace/folder,/volumes/layers/folder -message=/dev/termination-log",
+		v1alpha1.PhaseAnalyze: "/opt/knit/phase analyze -analyzed /analyzed/analyzed.toml -proposed /layers/analyzed.toml -restored /analyzed/restored.toml -install /knit/phase -message /dev/termination-log --" +
+			" /cnb/lifecycle/analyzer -layers /layers -analyzed /analyzed/analyzed.toml -cache-image " + repository + "/cache:latest -previous-image " + repository + ":latest -tag " + repository + ":latest " + repository + ":build-u1" +
+			" --then /cnb/lifecycle/restorer -layers /layers -analyzed /analyzed/analyzed.toml -group /analyzed/restored.toml -cache-image " + repository + "/cache:latest",
+		v1alpha1.PhaseBuild: "/knit/phase build -analyzed /analyzed/analyzed.toml -proposed /layers/analyzed.toml -message /dev/termination-log --" +
+			" /cnb/lifecycle/detector -app /workspace -layers /layers -platform /platform -analyzed /layers/analyzed.toml -group /layers/group.toml -plan /layers/plan.toml" +
+			" --then /cnb/lifecycle/builder -app /workspace -layers /layers -platform /platform -analyzed /layers/analyzed.toml -group /layers/group.toml -plan /layers/plan.toml",
+		v1alpha1.PhaseExport: "/opt/knit/phase export -analyzed /analyzed/analyzed.toml -proposed /layers/analyzed.toml -app /workspace -max-bytes 4294967296 --" +
+			" /cnb/lifecycle/exporter -app /workspace -layers /layers -analyzed /analyzed/analyzed.toml -group /layers/group.toml -extended /analyzed/extended -project-metadata /analyzed/project-metadata.toml -cache-image " + repository + "/cache:latest -process-type web -report /dev/termination-log " + repository + ":build-u1 " + repository + ":latest",
 	}
 	p := pod()
 	for phase, line := range want {
@@ -210,6 +214,115 @@ func TestPrefixTagAndRunImage(t *testing.T) {
 			t.Errorf("%q lacks %q", analyze, part)
 		}
 	}
+	if export := strings.Join(container(t, pod, v1alpha1.PhaseExport).Command, " "); !strings.HasSuffix(export, "-run-image r/run@"+digest+" --") {
+		t.Errorf("%q does not allow the platform's run image", export)
+	}
+}
+
+func TestARebaseRunsNoUserCode(t *testing.T) {
+	b, p := build(), platform()
+	b.Spec.Rebase, p.RunImage = &v1alpha1.BuildRebase{Digest: digest, RunImage: "x"}, "r/run@"+digest
+	all := containers(MakePod(b, p, "x"))
+	if len(all) != 1 || all[0].Name != "rebase" || all[0].Image != p.BuilderImage {
+		t.Fatalf("containers %v", all)
+	}
+	const repository = "198.18.0.1:5000/alice/hello"
+	want := "/cnb/lifecycle/rebaser -previous-image " + repository + "@" + digest + " -run-image r/run@" + digest +
+		" -force -report /dev/termination-log " + repository + ":build-u1 " + repository + ":latest"
+	if got := strings.Join(slices.Concat(all[0].Command, all[0].Args), " "); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	if mounted(all[0], volumeCredentials) != "ro" || mounted(all[0], volumeWorkspace) != "" {
+		t.Errorf("mounts %v", all[0].VolumeMounts)
+	}
+}
+
+// Only the phases that run buildpacks run another builder's code; the login
+// stays with the platform's lifecycle.
+func TestAnotherBuilderGetsNoLogin(t *testing.T) {
+	p := platform()
+	p.Builder = &Builder{Image: "paketo@" + digest, UserID: 1001, GroupID: 1002, PlatformAPI: "0.12", RunImage: "paketo-run"}
+	pod := MakePod(build(), p, "x")
+	for _, phase := range Phases {
+		c := container(t, pod, phase.Container())
+		foreign := phase == v1alpha1.PhaseDetect || phase == v1alpha1.PhaseBuild
+		if (c.Image == p.Builder.Image) != foreign || foreign && mounted(c, volumeCredentials) != "" {
+			t.Errorf("%s runs %s with credentials %q", phase, c.Image, mounted(c, volumeCredentials))
+		}
+		if *c.SecurityContext.RunAsUser != 1001 || *c.SecurityContext.RunAsGroup != 1002 {
+			t.Errorf("%s runs as %d:%d", phase, *c.SecurityContext.RunAsUser, *c.SecurityContext.RunAsGroup)
+		}
+		if phase != v1alpha1.PhaseFetch && variable(c, "CNB_PLATFORM_API") != "0.12" {
+			t.Errorf("%s speaks %s", phase, variable(c, "CNB_PLATFORM_API"))
+		}
+	}
+	if *pod.Spec.SecurityContext.FSGroup != 1002 {
+		t.Error("the volumes belong to another group than the builder's")
+	}
+	if args := container(t, pod, v1alpha1.PhaseAnalyze).Args; !strings.Contains(strings.Join(args, " "), "-run-image paketo-run") {
+		t.Errorf("analyze: %q", args)
+	}
+}
+
+func TestChoosePlatformAPI(t *testing.T) {
+	for want, supported := range map[string][]string{"0.13": {"0.9", "0.13", "0.14"}, "0.12": {"0.3", "0.12"}, "": {"0.3", "9.9"}} {
+		if got := ChoosePlatformAPI(supported); got != want {
+			t.Errorf("%v: %q, want %q", supported, got, want)
+		}
+	}
+}
+
+func variable(c corev1.Container, name string) string {
+	for _, e := range c.Env {
+		if e.Name == name {
+			return e.Value
+		}
+	}
+	return ""
+}
+
+func TestVariablesOfThePlatformAndTheBuild(t *testing.T) {
+	b, p := build(), platform()
+	b.Spec.Language = "go"
+	b.Spec.Env = []v1alpha1.BuildEnv{{Name: "GOPROXY", Value: "mine"}}
+	p.Env = []v1alpha1.BuildEnv{{Name: "GOPROXY", Value: "corp"}, {Name: "HTTP_PROXY", Value: "http://proxy"}}
+	p.Proxies, p.IndexCA = p.Env[1:], "corp-ca"
+	got := map[string]string{}
+	for _, e := range p.variables(b) {
+		got[e.Name] = e.Value
+	}
+	want := map[string]string{
+		"GOPROXY": "mine", "HTTP_PROXY": "http://proxy", "KNIT_LANGUAGE": "go",
+		"SSL_CERT_DIR": "/index-ca", "NODE_EXTRA_CA_CERTS": "/index-ca/ca.crt", "PIP_CERT": "/index-ca/ca.crt",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	pod := MakePod(b, p, "x")
+	if proxy := variable(container(t, pod, v1alpha1.PhaseExport), "HTTP_PROXY"); proxy != "http://proxy" {
+		t.Errorf("export reaches the registry by the proxy %q", proxy)
+	}
+	if build := container(t, pod, v1alpha1.PhaseBuild); mounted(build, volumeIndexCA) != "ro" || mounted(container(t, pod, v1alpha1.PhaseExport), volumeIndexCA) != "" {
+		t.Error("the authorities of indexes are for those who download packages")
+	}
+}
+
+func TestPrivateRangesAreOpenedWithoutTheCluster(t *testing.T) {
+	n := Network{Registry: "198.18.0.1:5000", Denied: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16"), netip.MustParsePrefix("10.1.2.9/32")}}
+	n.Allowed = []netip.Prefix{netip.MustParsePrefix("10.1.2.0/24"), netip.MustParsePrefix("10.64.0.0/10")}
+	policy, err := MakePolicy("knit-builds", n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]bool{"10.1.2.3": true, "10.1.2.9": false, "10.1.3.3": false, "10.65.0.1": true, "10.96.0.1": false} {
+		if got := allowed(t, policy, netip.MustParseAddr(address), 443); got != want {
+			t.Errorf("%s allowed: %v, want %v", address, got, want)
+		}
+	}
+	n.Allowed = []netip.Prefix{netip.MustParsePrefix("10.96.4.0/24")}
+	if _, err := MakePolicy("knit-builds", n); err == nil || !strings.Contains(err.Error(), "10.96.0.0/16") {
+		t.Errorf("a range of the cluster itself: %v", err)
+	}
 }
 
 func TestVariablesBecomeFiles(t *testing.T) {
@@ -227,6 +340,16 @@ func TestVariablesBecomeFiles(t *testing.T) {
 		if len(v.DownwardAPI.Items) != 2 {
 			t.Errorf("%d files, want 2", len(v.DownwardAPI.Items))
 		}
+	}
+}
+
+func TestLanguageBecomesAVariable(t *testing.T) {
+	b := build()
+	b.Spec.Env = []v1alpha1.BuildEnv{{Name: "KNIT_LANGUAGE", Value: "cobol"}, {Name: "A", Value: "1"}}
+	b.Spec.Language = v1alpha1.LanguageGo
+	p := MakePod(b, platform(), "x")
+	if got := []string{p.Annotations[envAnnotation(0)], p.Annotations[envAnnotation(1)], p.Annotations[envAnnotation(2)]}; !slices.Equal(got, []string{"go", "1", ""}) {
+		t.Errorf("values %q, want A's and the language of the spec", got)
 	}
 }
 
@@ -254,7 +377,10 @@ func TestCheck(t *testing.T) {
 	}{
 		"good":             {change: func(*v1alpha1.Build) {}},
 		"platform builder": {change: func(b *v1alpha1.Build) { b.Spec.BuilderImage = platform().BuilderImage }},
-		"other builder":    {change: func(b *v1alpha1.Build) { b.Spec.BuilderImage = "evil/x" }, want: "evil/x"},
+		"other builder":    {change: func(b *v1alpha1.Build) { b.Spec.BuilderImage = "evil/x" }, want: "allowed-builders"},
+		"earlier builder":  {change: func(b *v1alpha1.Build) { b.Spec.BuilderImage = "198.18.0.1:5000/knit/builder@sha256:old" }},
+		"allowed builder":  {change: func(b *v1alpha1.Build) { b.Spec.BuilderImage = "paketobuildpacks/builder:latest" }},
+		"platform's place": {change: func(b *v1alpha1.Build) { b.Namespace = "knit" }, want: "platform's own images"},
 		"no digest":        {change: func(b *v1alpha1.Build) { b.Spec.Source.Archive.Digest = "" }, want: "knit deploy"},
 		"much env":         {change: func(b *v1alpha1.Build) { b.Spec.Env[0].Value = strings.Repeat("x", maxEnvBytes) }, want: "env has"},
 	}
@@ -262,7 +388,9 @@ func TestCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := build()
 			c.change(b)
-			if err := Check(b, platform()); (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
+			p := platform()
+			p.AllowedBuilders = []string{"paketobuildpacks/*"}
+			if err := Check(b, p); (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})

@@ -14,8 +14,7 @@ const (
 	ComponentBuild = "build"
 )
 
-// userID is the user and the group of every phase. It is the one that CNB
-// builder images are made for.
+// userID is the user and the group of every phase with the platform's builder.
 const userID = 1000
 
 // stopSeconds is how long a deleted pod may take to stop: nothing of it is worth waiting for.
@@ -31,32 +30,36 @@ func RetryPodName(b *v1alpha1.Build) string { return PodName(b) + "-retry" }
 func MakePod(b *v1alpha1.Build, p Platform, name string) *corev1.Pod {
 	phases := makePhases(b, p)
 	last := len(phases) - 1
+	user, group := p.ids()
 	pod := &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        name,
 			Namespace:   p.namespace(),
 			Labels:      makeLabels(b),
-			Annotations: makeAnnotations(b),
+			Annotations: makeAnnotations(b, p),
 		},
 		Spec: corev1.PodSpec{
 			InitContainers:                phases[:last],
 			Containers:                    phases[last:],
 			Volumes:                       makeVolumes(b, p),
 			RestartPolicy:                 corev1.RestartPolicyNever,
-			ActiveDeadlineSeconds:         ptr.To(int64(b.Spec.Deadline().Seconds())),
+			ActiveDeadlineSeconds:         ptr.To(int64(p.deadline(b).Seconds())),
 			TerminationGracePeriodSeconds: ptr.To(int64(stopSeconds)),
 			AutomountServiceAccountToken:  ptr.To(false),
 			EnableServiceLinks:            ptr.To(false),
 			SecurityContext: &corev1.PodSecurityContext{
-				RunAsUser:           ptr.To(int64(userID)),
-				RunAsGroup:          ptr.To(int64(userID)),
+				RunAsUser:           ptr.To(user),
+				RunAsGroup:          ptr.To(group),
 				RunAsNonRoot:        ptr.To(true),
-				FSGroup:             ptr.To(int64(userID)),
+				FSGroup:             ptr.To(group),
 				FSGroupChangePolicy: ptr.To(corev1.FSGroupChangeOnRootMismatch),
 				SeccompProfile:      &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 		},
+	}
+	if b.Spec.Source.Git != nil && b.Spec.Rebase == nil {
+		fetchFromGit(pod, b, p)
 	}
 	return pod
 }
@@ -79,9 +82,9 @@ func makeLabels(b *v1alpha1.Build) map[string]string {
 
 // makeAnnotations holds what is too long or too free for a label: the Build's
 // name and the variables, which the kubelet writes into files.
-func makeAnnotations(b *v1alpha1.Build) map[string]string {
+func makeAnnotations(b *v1alpha1.Build, p Platform) map[string]string {
 	annotations := map[string]string{v1alpha1.LabelBuild: b.Name}
-	for i, env := range b.Spec.Env {
+	for i, env := range p.variables(b) {
 		annotations[envAnnotation(i)] = env.Value
 	}
 	return annotations

@@ -29,6 +29,9 @@ type Network struct {
 	// Denied are more addresses that builds must not reach, such as a cluster
 	// API with a public address.
 	Denied []netip.Prefix
+	// Allowed are private ranges that builds may reach, such as those of a
+	// company's package index; without what is denied.
+	Allowed []netip.Prefix
 }
 
 // private4 and private6 are not the internet: networks of offices and
@@ -48,9 +51,17 @@ var (
 // MakePolicy lets build pods reach DNS, the registry and public addresses
 // (where modules and packages come from), and lets nobody reach them.
 func MakePolicy(namespace string, n Network) (*networkingv1.NetworkPolicy, error) {
-	registry, err := registryRule(n)
+	egress, err := registryRule(n)
 	if err != nil {
 		return nil, err
+	}
+	egress = append(egress, dnsRule(n.DNS), publicRule(n.Denied))
+	if len(n.Allowed) > 0 {
+		rule, err := allowedRule(n.Allowed, n.Denied)
+		if err != nil {
+			return nil, err
+		}
+		egress = append(egress, rule)
 	}
 	return &networkingv1.NetworkPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: networkingv1.SchemeGroupVersion.String(), Kind: "NetworkPolicy"},
@@ -59,7 +70,7 @@ func MakePolicy(namespace string, n Network) (*networkingv1.NetworkPolicy, error
 			// All pods of the namespace: there are no others than builds.
 			PodSelector: metav1.LabelSelector{},
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
-			Egress:      append(registry, dnsRule(n.DNS), publicRule(n.Denied)),
+			Egress:      egress,
 		},
 	}, nil
 }
@@ -113,6 +124,24 @@ func publicRule(denied []netip.Prefix) networkingv1.NetworkPolicyEgressRule {
 		{IPBlock: &networkingv1.IPBlock{CIDR: "0.0.0.0/0", Except: except4}},
 		{IPBlock: &networkingv1.IPBlock{CIDR: "::/0", Except: except6}},
 	}}
+}
+
+// allowedRule opens ranges without what of the cluster lies in them.
+func allowedRule(allowed, denied []netip.Prefix) (networkingv1.NetworkPolicyEgressRule, error) {
+	var rule networkingv1.NetworkPolicyEgressRule
+	for _, prefix := range allowed {
+		block := &networkingv1.IPBlock{CIDR: prefix.Masked().String()}
+		for _, closed := range denied {
+			if closed.Bits() <= prefix.Bits() && closed.Overlaps(prefix) {
+				return rule, fmt.Errorf("build-allowed-cidrs: %s lies in %s, which is the cluster's own and stays closed to builds", prefix, closed)
+			}
+			if closed.Overlaps(prefix) {
+				block.Except = append(block.Except, closed.Masked().String())
+			}
+		}
+		rule.To = append(rule.To, networkingv1.NetworkPolicyPeer{IPBlock: block})
+	}
+	return rule, nil
 }
 
 func blocks(prefixes []netip.Prefix) []networkingv1.NetworkPolicyPeer {

@@ -19,25 +19,34 @@ type bench struct {
 	bin, state, name string
 	gatewayPort      int
 	samples          int
+	installed        bool // Knit is
 	up               []string
 	image            string
 }
 
 func main() {
-	b := &bench{name: "knit-bench", gatewayPort: 18082}
-	var only string
+	b := &bench{}
+	var only, pods, services string
+	var keep bool
 	flag.StringVar(&b.bin, "bin", "bin", "folder of the built programs")
 	flag.StringVar(&b.state, "state-dir", "/var/lib/knit-bench", "state folder of the benchmark's cluster")
 	flag.IntVar(&b.samples, "samples", 30, "samples of each figure")
-	flag.StringVar(&only, "only", "", "comma-separated figures: up,memory,pod,coldstart,latency,restart")
+	flag.StringVar(&only, "only", "", "comma-separated figures: up,memory,pod,coldstart,latency,restart,builder; builder is unchanged,go,node,python,many,sizes,pack, each also alone as builder-go")
+	flag.StringVar(&b.name, "name", "knit-bench", "name of the benchmark's cluster")
+	flag.IntVar(&b.gatewayPort, "gateway-port", 18082, "its gateway's port")
+	flag.StringVar(&pods, "pod-cidr", "100.72.0.0/16", "its pods' addresses")
+	flag.StringVar(&services, "service-cidr", "100.73.0.0/16", "its services' addresses")
+	flag.BoolVar(&keep, "keep", false, "leave the cluster running at the end")
 	flag.Parse()
 	b.up = []string{"up", "--state-dir", b.state, "--name", b.name, "--gateway-port", fmt.Sprint(b.gatewayPort),
-		"--pod-cidr", "100.72.0.0/16", "--service-cidr", "100.73.0.0/16"}
+		"--pod-cidr", pods, "--service-cidr", services}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	err := b.run(ctx, only)
-	if cleanup := b.cluster(context.WithoutCancel(ctx), "delete", "--state-dir", b.state); err == nil {
-		err = cleanup
+	if !keep {
+		if cleanup := b.cluster(context.WithoutCancel(ctx), "delete", "--state-dir", b.state); err == nil {
+			err = cleanup
+		}
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
@@ -60,9 +69,12 @@ func (b *bench) run(ctx context.Context, only string) error {
 	}{
 		{"up", b.measureUp}, {"memory", b.measureMemory}, {"pod", b.measurePods},
 		{"coldstart", b.measureColdStart}, {"latency", b.measureLatency}, {"restart", b.measureRestart},
+		{"builder-unchanged", b.measureUnchanged}, {"builder-go", b.measureGo}, {"builder-node", b.measureNode},
+		{"builder-python", b.measurePython}, {"builder-many", b.measureMany}, {"builder-sizes", b.measureSizes}, {"builder-pack", b.measurePack},
 	}
 	for _, p := range parts {
-		if only != "" && !strings.Contains(","+only+",", ","+p.name+",") {
+		group, _, _ := strings.Cut(p.name, "-")
+		if wanted := "," + only + ","; only != "" && !strings.Contains(wanted, ","+p.name+",") && !strings.Contains(wanted, ","+group+",") {
 			continue
 		}
 		if p.name != "up" {

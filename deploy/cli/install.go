@@ -48,7 +48,9 @@ type installer struct {
 	wait     bool
 	timeout  time.Duration
 	registry registryFlags
+	git      gitFlags
 	broker   bool
+	given    []string // other settings, as key=value
 }
 
 func installCommand(env *cmdline.Env) *cobra.Command {
@@ -78,6 +80,8 @@ func installCommand(env *cmdline.Env) *cobra.Command {
 	flags.DurationVar(&i.timeout, "timeout", 15*time.Minute, "give up after this long")
 	flags.BoolVar(&i.broker, "default-broker", true, "make the broker \"default\" of a namespace when a function needs it")
 	i.registry.add(flags)
+	i.git.add(flags)
+	flags.StringArrayVar(&i.given, "set", nil, "a setting of the platform, as key=value; without a value it is removed; builder/README.md has the table")
 	_ = cmd.RegisterFlagCompletionFunc("overlay", cobra.FixedCompletions(manifests.Overlays, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -98,6 +102,12 @@ func (i *installer) run(ctx context.Context) error {
 		return err
 	}
 	settings.DefaultBroker = i.broker
+	if settings.Git, err = i.git.over(settings.Git); err != nil {
+		return err
+	}
+	if settings.Settings, err = override(settings.Settings, pairs(i.given)); err != nil {
+		return err
+	}
 	i.progress.Done("Cluster", "%s, registry %s", cluster.Config.Host, settings.Registry)
 	if i.from != "" {
 		built, err := buildImages(ctx, i.from, i.cacheDir, settings, i.progress)
@@ -154,6 +164,7 @@ func (i *installer) platform(ctx context.Context) (platform, error) {
 	}
 	embedded, err := embeddedPlatform(ctx, i.cluster)
 	embedded.BuilderImage, embedded.FetchImage = installed.BuilderImage, installed.FetchImage
+	embedded.Git, embedded.Settings = installed.Git, installed.Settings
 	return embedded, err
 }
 
@@ -197,7 +208,7 @@ func (i *installer) objects(ctx context.Context, settings platform) ([]*unstruct
 	if err != nil {
 		return nil, err
 	}
-	own := append(settings.objects(), policy)
+	own := append(settings.objects(), policy, settings.Git.policy())
 	hash := sha256.New()
 	for _, object := range own {
 		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)

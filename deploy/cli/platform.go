@@ -45,6 +45,11 @@ type platform struct {
 
 	BuilderImage, FetchImage string // by digest
 
+	Git gitSettings
+
+	// Settings are all other keys that are installed or given.
+	Settings map[string]string
+
 	DefaultBroker bool // functions may bring the broker "default" of their namespace into being
 }
 
@@ -93,6 +98,7 @@ func installedPlatform(ctx context.Context, c client.Client) (platform, error) {
 	p := platform{
 		Registry: d["registry"], Prefix: d["registry-prefix"], Domain: d["domain"], URLPort: d["url-port"],
 		BuilderImage: d["builder-image"], FetchImage: d["fetch-image"],
+		Git: readGitSettings(d), Settings: otherSettings(d),
 	}
 	var login corev1.Secret
 	err = c.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: credentialsName}, &login)
@@ -111,7 +117,7 @@ func installedPlatform(ctx context.Context, c client.Client) (platform, error) {
 
 // objects are the settings as controllers and build pods read them.
 func (p platform) objects() []client.Object {
-	objects := []client.Object{&corev1.ConfigMap{
+	settings := &corev1.ConfigMap{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: platformName},
 		Data: map[string]string{
@@ -119,7 +125,10 @@ func (p platform) objects() []client.Object {
 			"builder-image": p.BuilderImage, "fetch-image": p.FetchImage,
 			"create-default-broker": strconv.FormatBool(p.DefaultBroker),
 		},
-	}}
+	}
+	p.Git.write(settings.Data)
+	maps.Copy(settings.Data, p.Settings)
+	objects := []client.Object{settings}
 	for _, namespace := range []string{systemNamespace, buildsNamespace} {
 		if len(p.DockerConfig) > 0 {
 			objects = append(objects, &corev1.Secret{

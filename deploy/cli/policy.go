@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/knit-dev/knit/builder/incluster"
+	"github.com/knit-dev/knit/functions/api/v1alpha1"
 )
 
 // buildPolicy fences the build pods of this cluster: besides the private
@@ -21,7 +22,11 @@ func buildPolicy(ctx context.Context, c client.Client, p platform) (*networkingv
 	if err != nil {
 		return nil, err
 	}
-	network := incluster.Network{Registry: p.Registry, Denied: denied}
+	allowed, err := p.allowedRanges()
+	if err != nil {
+		return nil, err
+	}
+	network := incluster.Network{Registry: p.Registry, Denied: denied, Allowed: allowed}
 	if p.DNS != "" {
 		address, err := netip.ParseAddr(p.DNS)
 		if err != nil {
@@ -34,6 +39,15 @@ func buildPolicy(ctx context.Context, c client.Client, p platform) (*networkingv
 		return nil, fmt.Errorf("fence the build pods: %w", err)
 	}
 	return policy, nil
+}
+
+// allowedRanges are the private ranges with package indexes.
+func (p platform) allowedRanges() ([]netip.Prefix, error) {
+	settings, err := v1alpha1.ParseBuildSettings(p.Settings)
+	if err != nil {
+		return nil, err
+	}
+	return settings.AllowedCIDRs, nil
 }
 
 // clusterRanges returns the addresses of the cluster itself: services, pods

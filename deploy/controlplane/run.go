@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -20,6 +21,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	buildcontroller "github.com/knit-dev/knit/builder/controller"
+	"github.com/knit-dev/knit/builder/registry"
 	"github.com/knit-dev/knit/eventing"
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	functioncontroller "github.com/knit-dev/knit/functions/controller"
@@ -49,7 +51,14 @@ func run(ctx context.Context, o options) error {
 	}
 
 	wiring := functioncontroller.Wiring{Triggers: eventing.Wire, DefaultBroker: eventing.DefaultBroker}
-	builds := buildcontroller.Options{Kube: kube, SystemNamespace: o.namespace, BuildNamespace: o.buildNamespace}
+	transport, err := registryTransport(o.registryCA)
+	if err != nil {
+		return err
+	}
+	builds := buildcontroller.Options{
+		Kube: kube, SystemNamespace: o.namespace, BuildNamespace: o.buildNamespace,
+		Registry: &registry.Client{Keychain: authn.DefaultKeychain, Transport: transport},
+	}
 	err = errors.Join(
 		functioncontroller.Setup(mgr, wiring),
 		buildcontroller.Setup(mgr, builds),
@@ -62,7 +71,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := addService(ctx, mgr, o, kube, aggregation); err != nil {
+	if err := addService(ctx, mgr, o, kube, aggregation, transport); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -95,21 +104,21 @@ func (o options) manager() ctrl.Options {
 }
 
 // addService adds the extension API server, which every replica runs.
-func addService(ctx context.Context, mgr ctrl.Manager, o options, kube kubernetes.Interface, aggregation aggregator.Interface) error {
+func addService(ctx context.Context, mgr ctrl.Manager, o options, kube kubernetes.Interface, aggregation aggregator.Interface, transport http.RoundTripper) error {
 	platform, err := readPlatform(ctx, mgr.GetAPIReader(), o.namespace)
 	if err != nil {
 		return err
 	}
-	transport, err := registryTransport(o.registryCA)
-	if err != nil {
-		return err
-	}
-	server, err := service.New(service.Options{
+	options := service.Options{
 		Listen: o.listen, Kube: kube, Aggregator: aggregation, Reader: mgr.GetAPIReader(),
 		Registry: platform.Registry, Prefix: platform.RegistryPrefix, Transport: transport,
 		Namespace: o.namespace, BuildNamespace: o.buildNamespace,
-	})
+	}
+	server, err := service.New(options)
 	if err != nil {
+		return err
+	}
+	if err := mgr.Add(service.NewSweeper(options)); err != nil {
 		return err
 	}
 	if err := mgr.Add(server); err != nil {

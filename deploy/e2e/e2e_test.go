@@ -10,26 +10,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/remotecommand"
+
+	"github.com/knit-dev/knit/deploy/e2e/world"
 )
 
-// patience is how long anything may take on a loaded two-core machine.
-const patience = 2 * time.Minute
+const patience = world.Patience
 
 // shared by all tests; set once by TestMain.
 var (
+	shared     *world.World
 	config     *rest.Config
 	kube       *kubernetes.Clientset
 	objects    *dynamic.DynamicClient
@@ -47,18 +45,13 @@ func TestMain(m *testing.M) {
 }
 
 func setUp() error {
-	var err error
-	stateDir, binaries = os.Getenv("KNIT_STATE_DIR"), os.Getenv("KNIT_BIN")
-	if config, err = clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG")); err != nil {
+	cluster, err := world.Open()
+	if err != nil {
 		return err
 	}
-	config.QPS, config.Burst = 100, 200
-	if kube, err = kubernetes.NewForConfig(config); err != nil {
-		return err
-	}
-	if objects, err = dynamic.NewForConfig(config); err != nil {
-		return err
-	}
+	shared = cluster
+	config, kube, objects = cluster.Config, cluster.Kube, cluster.Objects
+	stateDir, binaries = cluster.StateDir, cluster.Binaries
 	const name = "knit/e2e-probe"
 	cmd := exec.Command(filepath.Join(binaries, "knit-cluster"), "images", "--state-dir", stateDir, "--dir", "../..",
 		name+"=github.com/knit-dev/knit/deploy/e2e/probe")
@@ -78,54 +71,13 @@ func setUp() error {
 // namespace makes a namespace for the test and removes it afterwards.
 func namespace(t *testing.T, labels ...string) string {
 	t.Helper()
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-", Labels: map[string]string{}}}
-	for _, l := range labels {
-		k, v, _ := strings.Cut(l, "=")
-		ns.Labels[k] = v
-	}
-	made, err := kube.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			describe(t, made.Name)
-		}
-		_ = kube.CoreV1().Namespaces().Delete(context.Background(), made.Name, metav1.DeleteOptions{})
-	})
-	eventually(t, "default service account of "+made.Name, func(ctx context.Context) (bool, error) {
-		_, err := kube.CoreV1().ServiceAccounts(made.Name).Get(ctx, "default", metav1.GetOptions{})
-		return err == nil, nil
-	})
-	return made.Name
-}
-
-// describe logs what helps to understand a failure.
-func describe(t *testing.T, ns string) {
-	ctx := context.Background()
-	pods, err := kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return
-	}
-	for _, p := range pods.Items {
-		t.Logf("pod %s: %s %v", p.Name, p.Status.Phase, p.Status.ContainerStatuses)
-	}
-	events, err := kube.CoreV1().Events(ns).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return
-	}
-	for _, e := range events.Items {
-		t.Logf("event %s/%s: %s %s", e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Reason, e.Message)
-	}
+	return shared.Namespace(t, labels...)
 }
 
 // eventually polls until the condition holds; an error ends the test.
 func eventually(t *testing.T, what string, condition func(ctx context.Context) (bool, error)) {
 	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, patience, true, condition)
-	if err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
+	shared.Eventually(t, what, condition)
 }
 
 func probePod(name string, args ...string) *corev1.Pod {

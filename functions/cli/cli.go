@@ -1,5 +1,5 @@
 // Package cli holds the commands about functions: knit deploy, invoke, list,
-// describe, logs and delete. main.go assembles them. They speak to the
+// describe, logs, revisions, traffic, rollback, env, open and delete. main.go assembles them. They speak to the
 // Kubernetes API and to the extension API of functions/service with the
 // caller's kubeconfig and nothing else, and never to a controller.
 package cli
@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
@@ -29,7 +30,8 @@ const pollEvery = 250 * time.Millisecond
 func Commands(env *cmdline.Env) []*cobra.Command {
 	return []*cobra.Command{
 		deployCommand(env), invokeCommand(env), listCommand(env),
-		describeCommand(env), logsCommand(env), deleteCommand(env),
+		describeCommand(env), logsCommand(env), revisionsCommand(env), trafficCommand(env),
+		rollbackCommand(env), envCommand(env), openCommand(env), deleteCommand(env),
 	}
 }
 
@@ -38,6 +40,7 @@ func newScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(corev1.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	utilruntime.Must(servingv1.AddToScheme(scheme))
 	return scheme
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/cli/cmdline"
+	"github.com/knit-dev/knit/functions/cli/project"
 )
 
 func deleteCommand(env *cmdline.Env) *cobra.Command {
@@ -24,7 +25,7 @@ func deleteCommand(env *cmdline.Env) *cobra.Command {
 		Use:   "delete NAME|FOLDER...",
 		Short: "Delete functions, or all that a project deployed",
 		Long: "Delete functions, or all that a project deployed, and wait until they are gone.\n\n" +
-			"An argument with a slash, or . or .., is a folder: every Function and Schedule of its " + manifestName + " is deleted,\n" +
+			"An argument with a slash, or . or .., is a folder: every Function and Schedule of its " + project.FileName + " is deleted,\n" +
 			"and it does not matter which of them exist. Another argument is the name of a function.",
 		Example:           "  knit delete hello\n  knit delete ./samples/hello",
 		Args:              cobra.MinimumNArgs(1),
@@ -73,14 +74,14 @@ func toDelete(cluster *cmdline.Cluster, env *cmdline.Env, arg string) ([]doomed,
 		function := &v1alpha1.Function{ObjectMeta: metav1.ObjectMeta{Namespace: cluster.Namespace, Name: arg}}
 		return []doomed{{object: function}}, nil
 	}
-	m, err := readManifest(arg, cluster.Namespace, env.Namespace != "")
+	m, err := project.Read(arg, cluster.Namespace, env.Namespace != "")
 	if err != nil {
 		return nil, err
 	}
 	var schedules, functions []doomed
-	for _, doc := range m.documents {
-		d := doomed{object: doc.object(), mayBeOff: true}
-		if doc.schedule != nil {
+	for _, doc := range m.Documents {
+		d := doomed{object: doc.Object(), mayBeOff: true}
+		if doc.Schedule != nil {
 			schedules = append(schedules, d)
 			continue
 		}

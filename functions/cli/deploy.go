@@ -15,6 +15,7 @@ import (
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/cli/cmdline"
+	"github.com/knit-dev/knit/functions/cli/project"
 )
 
 // Values of --dry-run.
@@ -29,26 +30,28 @@ type deployment struct {
 	env      *cmdline.Env
 	cluster  *cmdline.Cluster
 	progress *cmdline.Progress
-	manifest *manifest
-	sources  map[string]*source // function → its packed folder
-	applied  bool               // something was changed in the cluster
+	manifest *project.Manifest
+	sources  map[string]*project.Source // function → its packed folder
+	applied  bool                       // something was changed in the cluster
 
 	at      string
 	dryRun  string
 	noWait  bool
+	rebuild bool
 	timeout time.Duration
 	format  cmdline.Format
 }
 
 func deployCommand(env *cmdline.Env) *cobra.Command {
-	d := &deployment{env: env, at: ".", sources: map[string]*source{}}
+	d := &deployment{env: env, at: ".", sources: map[string]*project.Source{}}
 	cmd := &cobra.Command{
 		Use:   "deploy [folder|file]",
 		Short: "Build and run the functions of a project, and print their URLs",
 		Long: "Build and run the functions of a project, and print their URLs.\n\n" +
-			"The folder holds a " + manifestName + " with one or many Functions and Schedules. Folders named by source.path are\n" +
-			"packed (without what .gitignore and .knitignore name), uploaded if the cluster does not know them yet,\n" +
-			"built, and run. What did not change is not built again.",
+			"The folder holds a " + project.FileName + " with one or many Functions and Schedules. Folders named by source.path, and\n" +
+			"the shared paths of source.include, are packed (without what .gitignore and .knitignore name), uploaded\n" +
+			"if the cluster does not know them yet, built, and run. What did not change is not built again. A\n" +
+			"source.git is fetched by the cluster; --rebuild looks at its branch anew.",
 		Example: "  knit deploy samples/hello\n  knit deploy --dry-run=server",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,6 +70,7 @@ func deployCommand(env *cmdline.Env) *cobra.Command {
 	flags.StringVar(&d.dryRun, "dry-run", dryRunNone, "client: check and print, without a cluster; server: let the API server check too")
 	flags.Lookup("dry-run").NoOptDefVal = dryRunClient
 	flags.BoolVar(&d.noWait, "no-wait", false, "return when everything is applied")
+	flags.BoolVar(&d.rebuild, "rebuild", false, "fetch and build git sources again, where a branch may have moved")
 	flags.DurationVar(&d.timeout, "timeout", 15*time.Minute, "give up waiting after this long")
 	d.format.AddOutput(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions([]string{dryRunClient, dryRunServer}, cobra.ShellCompDirectiveNoFileComp))
@@ -81,7 +85,7 @@ func (d *deployment) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.manifest, err = readManifest(d.at, namespace, d.env.Namespace != ""); err != nil {
+	if d.manifest, err = project.Read(d.at, namespace, d.env.Namespace != ""); err != nil {
 		return err
 	}
 	d.progress = cmdline.NewProgress(d.env)
@@ -118,6 +122,11 @@ func (d *deployment) carryOut(ctx context.Context) error {
 		return err
 	}
 	d.applied = true
+	if d.rebuild {
+		if err := d.askForRebuild(ctx); err != nil {
+			return err
+		}
+	}
 	applied, err := d.apply(ctx)
 	if err != nil {
 		return err
@@ -144,35 +153,64 @@ func (d *deployment) namespace() (string, error) {
 
 // pack packs every folder and writes its digest into the object to apply.
 func (d *deployment) pack() error {
-	dir := filepath.Dir(d.manifest.file)
-	for _, doc := range d.manifest.functions() {
-		path := doc.function.Spec.Source.Path
-		if path == "" {
-			continue
+	for _, doc := range d.manifest.Functions() {
+		if doc.Function.Spec.Source.Path == "" {
+			continue // an image, a git repository, or an archive that was pushed before
 		}
-		d.progress.Doing("packing %s", filepath.Join(dir, path))
-		packed, err := packFolder(filepath.Join(dir, path))
-		if err != nil {
+		if err := d.packOne(doc); err != nil {
 			return err
 		}
-		d.sources[doc.function.Namespace+"/"+doc.function.Name] = packed
-		doc.function.Spec.Source.Archive = &v1alpha1.Archive{Digest: packed.Digest}
-		if err := unstructured.SetNestedField(doc.written.Object, packed.Digest, "spec", "source", "archive", "digest"); err != nil {
-			return fmt.Errorf("write the digest of %s: %w", doc.title(), err)
+	}
+	return nil
+}
+
+func (d *deployment) packOne(doc project.Document) error {
+	d.progress.Doing("packing %s", filepath.Join(filepath.Dir(d.manifest.File), doc.Function.Spec.Source.Path))
+	packed, err := d.manifest.PackFunction(doc)
+	if err != nil {
+		return err
+	}
+	d.sources[doc.Function.Namespace+"/"+doc.Function.Name] = packed
+	d.progress.Done("Packed", "%s: %d files, %s", doc.Function.Name, packed.Files, cmdline.Bytes(packed.Size))
+	return nil
+}
+
+// rebuildOwner owns the annotation alone: a later deployment without --rebuild
+// must not take it away, which would bring the Build before it back.
+const rebuildOwner = client.FieldOwner("knit-cli-rebuild")
+
+// askForRebuild asks for another look at the branches of git sources. What is
+// new is built anyway.
+func (d *deployment) askForRebuild(ctx context.Context) error {
+	for _, doc := range d.manifest.Functions() {
+		var there v1alpha1.Function
+		err := d.cluster.Get(ctx, client.ObjectKeyFromObject(doc.Function), &there)
+		if apierrors.IsNotFound(err) || doc.Function.Spec.Source.Git == nil {
+			continue
 		}
-		d.progress.Done("Packed", "%s: %d files, %s", doc.function.Name, packed.Files, cmdline.Bytes(packed.Size))
+		if err != nil {
+			return fmt.Errorf("read %s: %w", doc.Title(), err)
+		}
+		ask := &unstructured.Unstructured{}
+		ask.SetGroupVersionKind(doc.Written.GroupVersionKind())
+		ask.SetNamespace(there.Namespace)
+		ask.SetName(there.Name)
+		ask.SetAnnotations(map[string]string{v1alpha1.AnnotationRebuild: d.env.Now().UTC().Format(time.RFC3339)})
+		if err := d.cluster.Apply(ctx, client.ApplyConfigurationFromUnstructured(ask), rebuildOwner, client.ForceOwnership); err != nil {
+			return fmt.Errorf("ask for another build of %s: %w", doc.Title(), err)
+		}
 	}
 	return nil
 }
 
 func (d *deployment) upload(ctx context.Context) error {
-	for _, doc := range d.manifest.functions() {
-		packed := d.sources[doc.function.Namespace+"/"+doc.function.Name]
+	for _, doc := range d.manifest.Functions() {
+		packed := d.sources[doc.Function.Namespace+"/"+doc.Function.Name]
 		if packed == nil {
 			continue
 		}
-		d.progress.Doing("uploading %s", doc.function.Name)
-		sent, err := packed.upload(ctx, d.cluster, doc.function.Namespace)
+		d.progress.Doing("uploading %s", doc.Function.Name)
+		sent, err := packed.Upload(ctx, d.cluster, doc.Function.Namespace)
 		if err != nil {
 			return err
 		}
@@ -180,7 +218,7 @@ func (d *deployment) upload(ctx context.Context) error {
 		if sent {
 			remark = cmdline.Bytes(packed.Size)
 		}
-		d.progress.Done("Uploaded", "%s: %s", doc.function.Name, remark)
+		d.progress.Done("Uploaded", "%s: %s", doc.Function.Name, remark)
 	}
 	return nil
 }
@@ -190,10 +228,10 @@ func (d *deployment) upload(ctx context.Context) error {
 func (d *deployment) apply(ctx context.Context, options ...client.ApplyOption) ([]client.Object, error) {
 	options = append(options, fieldOwner, client.ForceOwnership)
 	var applied []client.Object
-	for _, doc := range d.manifest.documents {
-		object := doc.written.DeepCopy()
+	for _, doc := range d.manifest.Documents {
+		object := doc.Written.DeepCopy()
 		if err := d.cluster.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), options...); err != nil {
-			err = fmt.Errorf("%s: document %d: apply %s to namespace %s: %w", d.manifest.file, doc.number, doc.title(), object.GetNamespace(), err)
+			err = fmt.Errorf("%s: document %d: apply %s to namespace %s: %w", d.manifest.File, doc.Number, doc.Title(), object.GetNamespace(), err)
 			if apierrors.IsInvalid(err) {
 				err = cmdline.Usage(err)
 			}
@@ -201,7 +239,7 @@ func (d *deployment) apply(ctx context.Context, options ...client.ApplyOption) (
 		}
 		typed, _ := d.cluster.Scheme().New(object.GroupVersionKind())
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, typed); err != nil {
-			return nil, fmt.Errorf("read the answer for %s: %w", doc.title(), err)
+			return nil, fmt.Errorf("read the answer for %s: %w", doc.Title(), err)
 		}
 		applied = append(applied, typed.(client.Object))
 	}
@@ -210,9 +248,9 @@ func (d *deployment) apply(ctx context.Context, options ...client.ApplyOption) (
 
 // written are the objects as they would be applied.
 func (d *deployment) written() []client.Object {
-	objects := make([]client.Object, 0, len(d.manifest.documents))
-	for _, doc := range d.manifest.documents {
-		objects = append(objects, doc.written)
+	objects := make([]client.Object, 0, len(d.manifest.Documents))
+	for _, doc := range d.manifest.Documents {
+		objects = append(objects, doc.Written)
 	}
 	return objects
 }
@@ -234,12 +272,12 @@ func (d *deployment) print(objects []client.Object) error {
 // finish prints the URLs: one alone for a single function, so that a script
 // can take it as it is, or else each after its name.
 func (d *deployment) finish(ctx context.Context) error {
-	functions := d.manifest.functions()
+	functions := d.manifest.Functions()
 	objects := make([]client.Object, 0, len(functions))
 	for _, doc := range functions {
 		var function v1alpha1.Function
-		if err := d.cluster.Get(ctx, client.ObjectKeyFromObject(doc.function), &function); err != nil {
-			return fmt.Errorf("read %s: %w", doc.title(), err)
+		if err := d.cluster.Get(ctx, client.ObjectKeyFromObject(doc.Function), &function); err != nil {
+			return fmt.Errorf("read %s: %w", doc.Title(), err)
 		}
 		objects = append(objects, &function)
 	}
@@ -272,9 +310,9 @@ func (d *deployment) explain(err error) error {
 }
 
 // count says how many functions and schedules a manifest has.
-func count(m *manifest) string {
-	functions := len(m.functions())
-	schedules := len(m.documents) - functions
+func count(m *project.Manifest) string {
+	functions := len(m.Functions())
+	schedules := len(m.Documents) - functions
 	text := plural(functions, "function")
 	if schedules > 0 {
 		text += ", " + plural(schedules, "schedule")

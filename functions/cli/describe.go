@@ -82,8 +82,10 @@ func (d description) write(to io.Writer) error {
 	line(out, "Age", age(f, d.now))
 	line(out, "URL", f.Status.URL)
 	line(out, "Source", sourceText(f.Spec.Source))
+	line(out, "Commit", f.Status.SourceRevision)
 	line(out, "Image", f.Status.Image)
 	line(out, "Revision", f.Status.LatestReadyRevision)
+	line(out, "Traffic", trafficText(f))
 	line(out, "Visibility", string(f.Spec.Reach()))
 	line(out, "Timeout", f.Spec.RequestTimeout().String())
 	line(out, "Scale", scaleText(f.Spec.Scale))
@@ -157,6 +159,24 @@ func line(out io.Writer, name, value string) {
 	}
 }
 
+// trafficText says how requests are shared out, when not all go to the newest
+// ready revision.
+func trafficText(f *v1alpha1.Function) string {
+	if r := f.Spec.Rollback; r != nil && r.From == f.Status.LatestReadyRevision {
+		return fmt.Sprintf("rolled back to %s until a revision after %s is ready", r.To, r.From)
+	}
+	if len(f.Spec.Traffic) == 0 {
+		return ""
+	}
+	var parts []string
+	for _, share := range f.Status.Traffic {
+		if share.Percent > 0 {
+			parts = append(parts, fmt.Sprintf("%d%% %s", share.Percent, share.Revision))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
 func sourceText(s v1alpha1.Source) string {
 	switch {
 	case s.Archive != nil && s.Path != "":
@@ -164,7 +184,21 @@ func sourceText(s v1alpha1.Source) string {
 	case s.Archive != nil:
 		return s.Archive.Digest
 	}
+	if s.Git != nil {
+		return gitText(s.Git)
+	}
 	return "image " + s.Image
+}
+
+func gitText(g *v1alpha1.GitSource) string {
+	text := "git " + g.URL
+	if g.Revision != "" {
+		text += " at " + g.Revision
+	}
+	if g.Path != "" {
+		text += ", folder " + g.Path
+	}
+	return text
 }
 
 func scaleText(s v1alpha1.Scale) string {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/cli/cmdline"
+	"github.com/knit-dev/knit/functions/cli/project"
 )
 
 // patience is how long a condition that is not about the build may be False
@@ -34,12 +35,12 @@ func newFollower(c *cmdline.Cluster, p *cmdline.Progress) *follower {
 }
 
 // remember notes the builds that have ended already: their phases are no news.
-func (f *follower) remember(ctx context.Context, m *manifest) error {
-	for _, doc := range m.functions() {
+func (f *follower) remember(ctx context.Context, m *project.Manifest) error {
+	for _, doc := range m.Functions() {
 		var builds v1alpha1.BuildList
-		err := f.cluster.List(ctx, &builds, client.InNamespace(doc.function.Namespace), client.MatchingLabels{v1alpha1.LabelFunction: doc.function.Name})
+		err := f.cluster.List(ctx, &builds, client.InNamespace(doc.Function.Namespace), client.MatchingLabels{v1alpha1.LabelFunction: doc.Function.Name})
 		if err != nil {
-			return fmt.Errorf("list the builds of %s: %w", doc.title(), err)
+			return fmt.Errorf("list the builds of %s: %w", doc.Title(), err)
 		}
 		for _, build := range builds.Items {
 			if ended, _ := build.Done(); ended {
@@ -125,6 +126,9 @@ func (f *follower) lookAtSchedule(t *tracked, s *v1alpha1.Schedule) (string, err
 }
 
 func (f *follower) lookAtFunction(ctx context.Context, t *tracked, fn *v1alpha1.Function) (string, error) {
+	if fn.Annotations[v1alpha1.AnnotationRebuild] != fn.Status.ObservedRebuild {
+		return fn.Name + ": waiting for another look at the source", nil
+	}
 	if err := f.tellBuild(ctx, t, fn); err != nil {
 		return "", err
 	}
@@ -206,8 +210,8 @@ func buildFailed(fn *v1alpha1.Function, c metav1.Condition) error {
 	if fn.Status.BuildRef == "" {
 		return cmdline.Advise(err, "see the whole state with `knit describe %s -n %s`", fn.Name, fn.Namespace)
 	}
-	return cmdline.Advise(err, "see the whole log with `knit logs --build %s -n %s`, correct the source and deploy again; to build the same source again, `kubectl delete build %s -n %s` first",
-		fn.Name, fn.Namespace, fn.Status.BuildRef, fn.Namespace)
+	return cmdline.Advise(err, "see the whole log with `knit logs --build %s -n %s`, correct the source and deploy again; to build the same source again, run `knit build` in its folder",
+		fn.Name, fn.Namespace)
 }
 
 // remark is what a person wants to know of a condition that came true.

@@ -92,7 +92,7 @@ func (l *logReader) run(ctx context.Context) error {
 		return fmt.Errorf("read the logs of %s: %w", l.name, err)
 	}
 	l.pods = core.Pods(l.cluster.Namespace)
-	if err := l.replicas(ctx); err != nil && !(l.follow && errors.Is(err, context.Canceled)) {
+	if err := l.replicas(ctx); err != nil && (!l.follow || !errors.Is(err, context.Canceled)) {
 		return err
 	}
 	return nil

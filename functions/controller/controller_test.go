@@ -18,6 +18,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/knit-dev/knit/functions/api/decision"
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/reconcile/reconciletest"
 )
@@ -76,10 +77,13 @@ func TestFromSourceToReady(t *testing.T) {
 	}
 	want := v1alpha1.FunctionStatus{
 		ObservedGeneration: 1, URL: "http://hello.shop.knit.localhost:8080", Address: &v1alpha1.Address{URL: "http://hello.shop.svc.cluster.local"},
-		Image: "r:5000/shop/hello@" + digestA, SourceDigest: digestA, LatestReadyRevision: "hello-00001", BuildRef: buildName(fn),
+		Image: "r:5000/shop/hello@" + digestA, SourceDigest: digestA, LatestReadyRevision: "hello-00001", BuildRef: nameOfBuild(fn),
 	}
 	got := fn.Status
-	got.Conditions = nil
+	if d := got.Decision; d == nil || d.Result != v1alpha1.DecisionReuse || d.Against != want.BuildRef {
+		t.Errorf("decision %+v", d)
+	}
+	got.Conditions, got.Decision = nil, nil
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
@@ -152,8 +156,13 @@ func TestNothingChangedNothingWritten(t *testing.T) {
 	}
 }
 
+// nameOfBuild is the name of the Build that a Function has made first.
+func nameOfBuild(fn *v1alpha1.Function) string {
+	return makeBuild(fn, decision.Answer{}, "r:5000/builder@"+digestA).Name
+}
+
 func TestABuildIsNamedAfterItsInputs(t *testing.T) {
-	first := buildName(function())
+	first := nameOfBuild(function())
 	cases := map[string]struct {
 		change option
 		same   bool
@@ -163,18 +172,22 @@ func TestABuildIsNamedAfterItsInputs(t *testing.T) {
 		"env":         {func(fn *v1alpha1.Function) { fn.Spec.Env = []corev1.EnvVar{{Name: "A"}} }, true, "it is the running function's"},
 		"source path": {func(fn *v1alpha1.Function) { fn.Spec.Source.Path = "x" }, true, "the content counts"},
 		"source":      {withSource(digestB), false, "other code"},
+		"include":     {func(fn *v1alpha1.Function) { fn.Spec.Source.Include = []string{"../shared"} }, true, "what it adds is in the archive's digest"},
+		"in archive":  {func(fn *v1alpha1.Function) { fn.Spec.Source.Archive.Path = "fn" }, false, "another folder of the archive is built"},
+		"rebuild":     {func(fn *v1alpha1.Function) { fn.Annotations = map[string]string{v1alpha1.AnnotationRebuild: "1"} }, true, "an archive never moves"},
 		"language":    {func(fn *v1alpha1.Function) { fn.Spec.Language = v1alpha1.LanguageGo }, false, "another buildpack may be chosen"},
+		"builder":     {func(fn *v1alpha1.Function) { fn.Spec.Build.Builder = "paketo" }, false, "other buildpacks"},
 		"build env":   {func(fn *v1alpha1.Function) { fn.Spec.Build.Env = []v1alpha1.BuildEnv{{Name: "A"}} }, false, "buildpacks read it"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if same := buildName(function(c.change)) == first; same != c.same {
+			if same := nameOfBuild(function(c.change)) == first; same != c.same {
 				t.Errorf("same build %v, want %v: %s", same, c.same, c.reason)
 			}
 		})
 	}
 	env := func(names ...string) string {
-		return buildName(function(func(fn *v1alpha1.Function) {
+		return nameOfBuild(function(func(fn *v1alpha1.Function) {
 			for _, n := range names {
 				fn.Spec.Build.Env = append(fn.Spec.Build.Env, v1alpha1.BuildEnv{Name: n})
 			}
@@ -182,6 +195,74 @@ func TestABuildIsNamedAfterItsInputs(t *testing.T) {
 	}
 	if env("A", "B") != env("B", "A") {
 		t.Error("the order of variables makes another build")
+	}
+}
+
+func TestABuildFromGitIsNamedAfterItsInputs(t *testing.T) {
+	first := nameOfBuild(function(withGit("https://git.example.com/a")))
+	git := func(change func(*v1alpha1.Function)) string {
+		return nameOfBuild(function(withGit("https://git.example.com/a"), change))
+	}
+	cases := map[string]struct {
+		name   string
+		same   bool
+		reason string
+	}{
+		"again":      {git(func(*v1alpha1.Function) {}), true, "a branch is not looked at again by itself"},
+		"url":        {nameOfBuild(function(withGit("https://git.example.com/b"))), false, "another repository"},
+		"revision":   {git(func(fn *v1alpha1.Function) { fn.Spec.Source.Git.Revision = "v2" }), false, "another commit"},
+		"path":       {git(func(fn *v1alpha1.Function) { fn.Spec.Source.Git.Path = "fn" }), false, "another folder"},
+		"submodules": {git(func(fn *v1alpha1.Function) { fn.Spec.Source.Git.Submodules = true }), false, "more code"},
+		"include":    {git(func(fn *v1alpha1.Function) { fn.Spec.Source.Include = []string{"lib"} }), false, "more code"},
+		"secret":     {git(func(fn *v1alpha1.Function) { fn.Spec.Source.Git.SecretName = "x" }), false, "the one before may have failed for it"},
+		"scale":      {git(func(fn *v1alpha1.Function) { fn.Spec.Scale.Min = new(int32) }), true, "it does not reach the image"},
+		"rebuild":    {git(func(fn *v1alpha1.Function) { fn.Annotations = map[string]string{v1alpha1.AnnotationRebuild: "1"} }), false, "somebody asks for another look"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if same := c.name == first; same != c.same {
+				t.Errorf("same build %v, want %v: %s", same, c.same, c.reason)
+			}
+		})
+	}
+}
+
+func TestFromGitToReady(t *testing.T) {
+	w := newWorld(t, function(withGit("https://git.example.com/a")), platform())
+	w.settle()
+	fn := w.function()
+	if !fn.Holds("Ready") || fn.Status.SourceRevision != revisionA || fn.Status.SourceDigest != digestB {
+		t.Fatalf("Ready is %s, status %+v", condition(fn, "Ready"), fn.Status)
+	}
+	var b v1alpha1.Build
+	w.must(w.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: fn.Status.BuildRef}, &b))
+	if b.Spec.Source.Git == nil || b.Spec.Source.Git.URL != "https://git.example.com/a" || b.Spec.Source.Archive.Digest != "" {
+		t.Errorf("the Build has the source %+v", b.Spec.Source)
+	}
+	var s servingv1.Service
+	w.must(w.Get(t.Context(), client.ObjectKeyFromObject(fn), &s))
+	if c := s.Spec.Template.Spec.Containers[0]; !*c.SecurityContext.RunAsNonRoot {
+		t.Error("what Knit built must not run as root")
+	}
+	// Another look at the branch, without any other change.
+	before := fn.Status.BuildRef
+	fn.Annotations = map[string]string{v1alpha1.AnnotationRebuild: "now"}
+	w.must(w.Update(t.Context(), fn))
+	w.settle()
+	if fn := w.function(); !fn.Holds("Ready") || fn.Status.BuildRef == before || fn.Status.ObservedRebuild != "now" {
+		t.Errorf("Ready is %s, Build %s as before", condition(fn, "Ready"), fn.Status.BuildRef)
+	}
+}
+
+func TestAnAddressThatNobodyGoesToIsShown(t *testing.T) {
+	for _, url := range []string{"file:///etc", "https://127.0.0.1/x", "https://169.254.169.254/latest", "https://localhost/x"} {
+		w := newWorld(t, function(withGit(url)), platform())
+		w.settle()
+		var builds v1alpha1.BuildList
+		w.must(w.List(t.Context(), &builds))
+		if got := condition(w.function(), "Ready"); got != "False Invalid" || len(builds.Items) != 0 {
+			t.Errorf("%s: Ready is %s, %d Builds", url, got, len(builds.Items))
+		}
 	}
 }
 
@@ -332,29 +413,46 @@ func TestDeployedIsAboutThePresentGeneration(t *testing.T) {
 }
 
 func TestWhichBuildsGo(t *testing.T) {
-	build := func(name string, age time.Duration, status metav1.ConditionStatus) v1alpha1.Build {
-		b := v1alpha1.Build{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(time.Unix(1_000_000, 0).Add(-age))}}
+	build := func(name string, age time.Duration, status metav1.ConditionStatus, options ...func(*v1alpha1.Build)) v1alpha1.Build {
+		b := v1alpha1.Build{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(time.Unix(1_000_000, 0).Add(-age * time.Second))}}
+		b.Spec.Source.Archive.Digest = name
 		b.Set(metav1.Condition{Type: v1alpha1.ConditionSucceeded, Status: status, Reason: "X"})
+		for _, o := range options {
+			o(&b)
+		}
 		return b
 	}
+	made := func(b *v1alpha1.Build) { b.Name = buildName(b.Spec) }
+	reused := func(b *v1alpha1.Build) { b.Status.ReusedFrom = "x" }
 	const yes, no, running = metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown
 	cases := map[string]struct {
-		builds []v1alpha1.Build
-		wanted string
-		want   []string
-		reason string
+		builds    []v1alpha1.Build
+		use, next int // index, or -1
+		want      []string
+		reason    string
 	}{
-		"few":           {[]v1alpha1.Build{build("a", 1, yes), build("b", 2, no)}, "a", nil, "history"},
-		"many":          {[]v1alpha1.Build{build("d", 4, yes), build("a", 1, yes), build("c", 3, no), build("b", 2, yes)}, "a", []string{"d"}, "the oldest goes"},
-		"old is wanted": {[]v1alpha1.Build{build("d", 4, yes), build("a", 1, yes), build("c", 3, no), build("b", 2, yes)}, "d", []string{"c"}, "a source that came back keeps its build"},
-		"superseded":    {[]v1alpha1.Build{build("a", 1, running), build("b", 2, running)}, "a", []string{"b"}, "nobody waits for it"},
-		"image given":   {[]v1alpha1.Build{build("a", 1, yes), build("b", 2, running)}, "", []string{"b"}, "nothing is built now"},
+		"few":           {[]v1alpha1.Build{build("a", 1, yes), build("b", 2, no)}, 0, -1, nil, "history"},
+		"many":          {[]v1alpha1.Build{build("d", 4, yes), build("a", 1, yes), build("c", 3, no), build("b", 2, yes)}, 1, -1, []string{"d"}, "the oldest goes"},
+		"old is wanted": {[]v1alpha1.Build{build("d", 4, yes), build("a", 1, yes), build("c", 3, no), build("b", 2, yes)}, 0, -1, []string{"c"}, "a source that came back keeps its build"},
+		"on its way":    {[]v1alpha1.Build{build("d", 4, no), build("a", 1, yes), build("c", 3, no)}, 1, 0, nil, "what failed toward the wanted image says so"},
+		"superseded":    {[]v1alpha1.Build{build("a", 1, running), build("b", 2, running, made)}, -1, 0, []string{"b"}, "nobody waits for it"},
+		"asked for":     {[]v1alpha1.Build{build("a", 1, running), build("b", 2, running)}, -1, 0, nil, "a person waits for it"},
+		"image given":   {[]v1alpha1.Build{build("a", 1, yes), build("b", 2, running, made)}, -1, -1, []string{"b"}, "nothing is built now"},
+		"reused": {[]v1alpha1.Build{build("a", 1, yes, reused), build("b", 2, yes, reused), build("c", 3, yes)}, -1, -1, []string{"b"},
+			"what only took over an image must not push out the history"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			var answer decision.Answer
+			if c.use >= 0 {
+				answer.Use = &c.builds[c.use]
+			}
+			if c.next >= 0 {
+				answer.Next = &c.builds[c.next]
+			}
 			var got []string
-			for _, b := range disposable(c.builds, c.wanted) {
-				got = append(got, b.Name)
+			for _, b := range disposable(c.builds, answer, 2) {
+				got = append(got, b.Spec.Source.Archive.Digest)
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", c.reason, diff)
@@ -371,7 +469,8 @@ func TestServiceOfAFunction(t *testing.T) {
 		fn.Spec.Scale = v1alpha1.Scale{Min: number(1), Max: number(3), Metric: v1alpha1.MetricRPS, Target: number(50), IdleAfter: &metav1.Duration{Duration: time.Minute}}
 	})
 	fn.Status.SourceDigest = digestA
-	s := makeService(fn, "image")
+	fn.Status.Image = "image"
+	s := makeService(fn, "", "")
 	want := map[string]string{
 		"autoscaling.knative.dev/min-scale": "1", "autoscaling.knative.dev/max-scale": "3", "autoscaling.knative.dev/metric": "rps",
 		"autoscaling.knative.dev/target": "50", "autoscaling.knative.dev/scale-to-zero-pod-retention-period": "1m0s",
@@ -386,7 +485,7 @@ func TestServiceOfAFunction(t *testing.T) {
 	if got := fmt.Sprint(*c.SecurityContext.RunAsNonRoot, *s.Spec.Template.Spec.AutomountServiceAccountToken); got != "true false" {
 		t.Errorf("rights: %s", got)
 	}
-	if c := makeService(function(withImage("i")), "i").Spec.Template.Spec.Containers[0]; c.SecurityContext.RunAsNonRoot != nil {
+	if c := makeService(function(withImage("i")), "", "").Spec.Template.Spec.Containers[0]; c.SecurityContext.RunAsNonRoot != nil {
 		t.Error("a given image must run as the user that it says")
 	}
 }

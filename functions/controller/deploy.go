@@ -33,7 +33,11 @@ func (r *Reconciler) deploy(ctx context.Context, fn *v1alpha1.Function) error {
 	if !fn.Holds(v1alpha1.ConditionBuilt) {
 		return r.awaitBuild(ctx, fn, found, &existing)
 	}
-	service := makeService(fn, fn.Status.Image)
+	configuration, outcome := r.configuration(ctx, fn)
+	if outcome != nil {
+		return outcome
+	}
+	service := makeService(fn, configuration, existing.Status.LatestReadyRevisionName)
 	if err := reconcile.Apply(ctx, r.client, fn, service); err != nil {
 		return refuse(fn, v1alpha1.ConditionDeployed, err)
 	}
@@ -55,11 +59,14 @@ func (r *Reconciler) awaitBuild(ctx context.Context, fn *v1alpha1.Function, foun
 
 // address copies where the function is called.
 func (r *Reconciler) address(ctx context.Context, fn *v1alpha1.Function, service *servingv1.Service) error {
-	platform, _, err := r.platform(ctx)
+	platform, err := r.platform(ctx)
 	if err != nil {
 		return err
 	}
-	fn.Status.LatestReadyRevision = service.Status.LatestReadyRevisionName
+	fn.Status.LatestReadyRevision, fn.Status.Traffic = service.Status.LatestReadyRevisionName, shares(service)
+	for i := range fn.Status.Traffic {
+		fn.Status.Traffic[i].URL = platform.ExternalURL(fn.Status.Traffic[i].URL)
+	}
 	if fn.Status.Replicas, err = r.replicas(ctx, fn); err != nil {
 		return err
 	}

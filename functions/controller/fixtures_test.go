@@ -23,6 +23,8 @@ import (
 const (
 	digestA = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	digestB = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+	revisionA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 )
 
 // wiring is a stand-in for the room of events: one Trigger for each broker.
@@ -82,6 +84,12 @@ func withSource(digest string) option {
 	}
 }
 
+func withGit(url string) option {
+	return func(fn *v1alpha1.Function) {
+		fn.Spec.Source = v1alpha1.Source{Git: &v1alpha1.GitSource{URL: url}}
+	}
+}
+
 func withBrokers(names ...string) option {
 	return func(fn *v1alpha1.Function) {
 		fn.Spec.Events = nil
@@ -135,7 +143,7 @@ func (w *world) change(o option) {
 // reconcile is one look of the controller, by a process that may die.
 func (w *world) reconcile(crash reconciletest.Crash) (result ctrl.Result, writes int, err error) {
 	c, count := reconciletest.Mortal(w.WithWatch, crash)
-	result, err = ctrl.AsReconciler(c, New(c, wiring)).Reconcile(context.Background(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "shop", Name: "hello"}})
+	result, err = ctrl.AsReconciler(c, New(c, c, wiring)).Reconcile(context.Background(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "shop", Name: "hello"}})
 	return result, *count, err
 }
 
@@ -166,6 +174,10 @@ func (w *world) others() {
 		}
 		b.Set(v1alpha1.True(v1alpha1.ConditionSucceeded, "Succeeded", ""))
 		b.Status.Image = "r:5000/shop/hello@" + b.Spec.Source.Archive.Digest
+		b.Status.SourceDigest = b.Spec.Source.Archive.Digest
+		if b.Spec.Source.Git != nil {
+			b.Status.Revision, b.Status.SourceDigest = revisionA, digestB
+		}
 		if w.buildFails {
 			b.Set(v1alpha1.False(v1alpha1.ConditionSucceeded, "build", "main.go:3: undefined: x"))
 			b.Status.Image = ""

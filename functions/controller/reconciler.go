@@ -19,13 +19,14 @@ const retryTaken = 30 * time.Second
 
 // Reconciler brings one Function at a time to where its spec wants it.
 type Reconciler struct {
-	client client.Client
-	wiring Wiring
+	client     client.Client
+	references client.Reader // of the metadata of Secrets and ConfigMaps
+	wiring     Wiring
 }
 
 // New makes a Reconciler; Setup is the usual way.
-func New(c client.Client, wiring Wiring) *Reconciler {
-	return &Reconciler{client: c, wiring: wiring}
+func New(c client.Client, references client.Reader, wiring Wiring) *Reconciler {
+	return &Reconciler{client: c, references: references, wiring: wiring}
 }
 
 // Reconcile runs the steps of a Function. Each of build, deploy and wire owns
@@ -37,27 +38,37 @@ func (r *Reconciler) Reconcile(ctx context.Context, fn *v1alpha1.Function) (ctrl
 
 func validate(_ context.Context, fn *v1alpha1.Function) error {
 	if err := fn.Validate().ToAggregate(); err != nil {
+		observeRebuild(fn)
 		fn.Set(v1alpha1.False(v1alpha1.ConditionDeployed, v1alpha1.ReasonInvalid, err.Error()))
 		return reconcile.Terminal(err)
 	}
 	return nil
 }
 
-// platform reads the settings of the platform. found is false, and the message
-// says what to do, when there are none or they are not complete.
-func (r *Reconciler) platform(ctx context.Context) (p v1alpha1.Platform, missing string, err error) {
+// platform is what is settled for the whole cluster; the zero value when the
+// settings are missing or not complete, which the step build reports.
+func (r *Reconciler) platform(ctx context.Context) (v1alpha1.Platform, error) {
+	data, _, err := r.platformData(ctx)
+	if err != nil {
+		return v1alpha1.Platform{}, err
+	}
+	p, err := v1alpha1.ParsePlatform(data)
+	if err != nil {
+		return v1alpha1.Platform{}, nil
+	}
+	return p, nil
+}
+
+// platformData reads the ConfigMap of the platform.
+func (r *Reconciler) platformData(ctx context.Context) (data map[string]string, missing string, err error) {
 	var cm corev1.ConfigMap
 	key := client.ObjectKey{Namespace: v1alpha1.NamespaceSystem, Name: v1alpha1.PlatformConfigMap}
 	if err := r.client.Get(ctx, key, &cm); apierrors.IsNotFound(err) {
-		return p, fmt.Sprintf("ConfigMap %s is not there: run `knit install`", key), nil
+		return nil, fmt.Sprintf("ConfigMap %s is not there: run `knit install`", key), nil
 	} else if err != nil {
-		return p, "", fmt.Errorf("read ConfigMap %s: %w", key, err)
+		return nil, "", fmt.Errorf("read ConfigMap %s: %w", key, err)
 	}
-	p, err = v1alpha1.ParsePlatform(cm.Data)
-	if err != nil {
-		return p, err.Error(), nil
-	}
-	return p, "", nil
+	return cm.Data, "", nil
 }
 
 // refuse turns the answer of the API server to a child into an outcome: what is

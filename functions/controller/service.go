@@ -25,7 +25,9 @@ const containerName = "user-container"
 //
 // The digest of the source is on the Service and not on its revisions: a source
 // that builds to the same image, a changed comment say, needs no new revision.
-func makeService(fn *v1alpha1.Function, image string) *servingv1.Service {
+// configuration is the digest of what the Function refers to, and latestReady
+// the revision that answers while nothing else is said.
+func makeService(fn *v1alpha1.Function, configuration, latestReady string) *servingv1.Service {
 	labels := map[string]string{v1alpha1.LabelFunction: fn.Name}
 	if fn.Spec.Reach() == v1alpha1.VisibilityClusterLocal {
 		labels[networking.VisibilityLabelKey] = serving.VisibilityClusterLocal
@@ -34,26 +36,33 @@ func makeService(fn *v1alpha1.Function, image string) *servingv1.Service {
 	if fn.Status.SourceDigest != "" {
 		annotations[v1alpha1.AnnotationSourceDigest] = fn.Status.SourceDigest
 	}
+	template := scaling(fn.Spec.Scale)
+	if configuration != "" {
+		template[annotationConfiguration] = configuration
+	}
 	return &servingv1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: fn.Name, Labels: labels, Annotations: annotations},
-		Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{
-			Template: servingv1.RevisionTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{
-					Labels:      map[string]string{v1alpha1.LabelFunction: fn.Name},
-					Annotations: scaling(fn.Spec.Scale),
+		Spec: servingv1.ServiceSpec{
+			RouteSpec: servingv1.RouteSpec{Traffic: traffic(&fn.Spec, latestReady)},
+			ConfigurationSpec: servingv1.ConfigurationSpec{
+				Template: servingv1.RevisionTemplateSpec{
+					ObjectMeta: metav1.ObjectMeta{
+						Labels:      map[string]string{v1alpha1.LabelFunction: fn.Name},
+						Annotations: template,
+					},
+					Spec: servingv1.RevisionSpec{
+						PodSpec:              podSpec(fn, fn.Status.Image),
+						ContainerConcurrency: fn.Spec.Scale.Concurrency,
+						TimeoutSeconds:       ptr.To(wholeSeconds(fn.Spec.RequestTimeout())),
+					},
 				},
-				Spec: servingv1.RevisionSpec{
-					PodSpec:              podSpec(fn, image),
-					ContainerConcurrency: fn.Spec.Scale.Concurrency,
-					TimeoutSeconds:       ptr.To(wholeSeconds(fn.Spec.RequestTimeout())),
-				},
-			},
-		}},
+			}},
 	}
 }
 
-// podSpec runs the image with no more rights than a function needs: without a
-// token of the cluster, without capabilities. An image that Knit built runs as
+// podSpec runs the image with no more rights than a function needs: without
+// capabilities, and without a token of the cluster unless the Function names
+// the service account that it wants to be. An image that Knit built runs as
 // an ordinary user; one that was given may be made for root.
 func podSpec(fn *v1alpha1.Function, image string) corev1.PodSpec {
 	security := &corev1.SecurityContext{
@@ -61,21 +70,49 @@ func podSpec(fn *v1alpha1.Function, image string) corev1.PodSpec {
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
-	if fn.Spec.Source.Archive != nil {
+	if fn.Spec.Source.Built() {
 		security.RunAsNonRoot = ptr.To(true)
 	}
+	volumes, mounts := volumes(fn.Spec.Volumes)
 	return corev1.PodSpec{
-		AutomountServiceAccountToken: ptr.To(false),
+		AutomountServiceAccountToken: ptr.To(fn.Spec.ServiceAccountName != ""),
+		ServiceAccountName:           fn.Spec.ServiceAccountName,
 		EnableServiceLinks:           ptr.To(false),
+		RuntimeClassName:             named(fn.Spec.RuntimeClassName),
+		NodeSelector:                 fn.Spec.NodeSelector,
+		Tolerations:                  fn.Spec.Tolerations,
+		Volumes:                      volumes,
 		Containers: []corev1.Container{{
 			Name:            containerName,
 			Image:           image,
 			Env:             environment(fn),
 			EnvFrom:         fn.Spec.EnvFrom,
 			Resources:       fn.Spec.Resources,
+			VolumeMounts:    mounts,
 			SecurityContext: security,
 		}},
 	}
+}
+
+func named(name string) *string {
+	if name == "" {
+		return nil
+	}
+	return &name
+}
+
+func volumes(wanted []v1alpha1.Volume) ([]corev1.Volume, []corev1.VolumeMount) {
+	var volumes []corev1.Volume
+	var mounts []corev1.VolumeMount
+	for _, v := range wanted {
+		volumes = append(volumes, corev1.Volume{Name: v.Name, VolumeSource: v.Source()})
+		mounts = append(mounts, corev1.VolumeMount{
+			Name: v.Name, MountPath: v.MountPath,
+			// Knative refuses a writable mount of the two, which could not be written anyway.
+			ReadOnly: v.ReadOnly || v.Secret != nil || v.ConfigMap != nil,
+		})
+	}
+	return volumes, mounts
 }
 
 // environment tells the runtime the deadline that Knative keeps, too; what the
@@ -97,7 +134,9 @@ func scaling(s v1alpha1.Scale) map[string]string {
 		}
 	}
 	number(autoscaling.MinScaleAnnotationKey, s.Min)
+	number(autoscaling.InitialScaleAnnotationKey, s.Initial)
 	number(autoscaling.MaxScaleAnnotationKey, s.Max)
+	number(autoscaling.TargetBurstCapacityKey, s.Burst)
 	number(autoscaling.TargetAnnotationKey, s.Target)
 	if s.Metric != "" {
 		annotations[autoscaling.MetricAnnotationKey] = string(s.Metric)

@@ -17,12 +17,14 @@ import (
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 )
@@ -56,16 +58,22 @@ func Setup(mgr manager.Manager, wiring Wiring) error {
 	if err := AddToScheme(mgr.GetScheme()); err != nil {
 		return err
 	}
-	r := New(mgr.GetClient(), wiring)
-	err := builder.ControllerManagedBy(mgr).
+	references, err := cacheOfReferences(mgr)
+	if err != nil {
+		return err
+	}
+	r := New(mgr.GetClient(), references, wiring)
+	err = builder.ControllerManagedBy(mgr).
 		Named("function").
 		For(&v1alpha1.Function{}).
-		Owns(&v1alpha1.Build{}).
+		Watches(&v1alpha1.Build{}, handler.EnqueueRequestsFromMapFunc(functionOfBuild)).
 		Owns(&servingv1.Service{}).
 		Owns(&eventingv1.Trigger{}).
 		Watches(&servingv1.Revision{}, handler.EnqueueRequestsFromMapFunc(functionOfRevision)).
 		Watches(&eventingv1.Broker{}, handler.EnqueueRequestsFromMapFunc(r.functionsOfBroker)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.allFunctions), builder.WithPredicates(isPlatform)).
+		WatchesRawSource(source.Kind(references, metadataOf(kindSecret), handler.TypedEnqueueRequestsFromMapFunc(r.functionsOfReference(kindSecret)))).
+		WatchesRawSource(source.Kind(references, metadataOf(kindConfigMap), handler.TypedEnqueueRequestsFromMapFunc(r.functionsOfReference(kindConfigMap)))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(ctrl.AsReconciler(mgr.GetClient(), r))
 	if err != nil {
@@ -74,9 +82,33 @@ func Setup(mgr manager.Manager, wiring Wiring) error {
 	return nil
 }
 
+// cacheOfReferences holds the metadata of all Secrets and ConfigMaps; the
+// manager's own cache is for objects as a whole.
+func cacheOfReferences(mgr manager.Manager) (cache.Cache, error) {
+	references, err := cache.New(mgr.GetConfig(), cache.Options{
+		Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient(), DefaultTransform: stripReference,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the cache of Secrets' and ConfigMaps' metadata: %w", err)
+	}
+	if err := mgr.Add(references); err != nil {
+		return nil, fmt.Errorf("add the cache of Secrets' and ConfigMaps' metadata: %w", err)
+	}
+	return references, nil
+}
+
 var isPlatform = predicate.NewPredicateFuncs(func(obj client.Object) bool {
 	return obj.GetNamespace() == v1alpha1.NamespaceSystem && obj.GetName() == v1alpha1.PlatformConfigMap
 })
+
+// functionOfBuild names the Function that a Build is for, whoever made it.
+func functionOfBuild(_ context.Context, obj client.Object) []ctrl.Request {
+	build, ok := obj.(*v1alpha1.Build)
+	if !ok {
+		return nil
+	}
+	return []ctrl.Request{{NamespacedName: types.NamespacedName{Namespace: build.Namespace, Name: build.Spec.Function}}}
+}
 
 // functionOfRevision names the Function whose Knative Service has the Revision:
 // the two have the same name.

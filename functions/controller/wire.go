@@ -111,7 +111,7 @@ func (r *Reconciler) missingBroker(ctx context.Context, namespace string, trigge
 }
 
 func (r *Reconciler) createDefaultBroker(ctx context.Context, key client.ObjectKey) (bool, error) {
-	platform, _, err := r.platform(ctx)
+	platform, err := r.platform(ctx)
 	if err != nil || key.Name != v1alpha1.DefaultBroker || !platform.CreateDefaultBroker {
 		return false, err
 	}

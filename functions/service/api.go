@@ -2,6 +2,7 @@ package service
 
 import (
 	"net/http"
+	"time"
 
 	"k8s.io/apiserver/pkg/endpoints/request"
 )
@@ -12,22 +13,31 @@ import (
 type api struct {
 	sources http.Handler
 	logs    http.Handler
+	sboms   http.Handler
 }
 
 func newAPI(o Options) *api {
+	kept := o.store()
 	return &api{
 		sources: &sourceHandler{
-			store:   &store{registry: o.Registry, prefix: o.Prefix, keychain: o.Keychain, transport: o.Transport},
+			store:   kept,
+			now:     time.Now,
 			max:     o.MaxArchive,
 			uploads: newSlots(o.Uploads),
 		},
 		logs: &logHandler{
 			builds:    o.Reader,
 			pods:      o.Kube.CoreV1().Pods(o.BuildNamespace),
+			store:     kept,
 			namespace: o.BuildNamespace,
 			streams:   newSlots(o.LogStreams),
 		},
+		sboms: &sbomHandler{builds: o.Reader, store: kept, streams: newSlots(sbomReaders)},
 	}
+}
+
+func (o Options) store() *store {
+	return &store{registry: o.Registry, prefix: o.Prefix, keychain: o.Keychain, transport: o.Transport}
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -42,6 +52,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.sources.ServeHTTP(w, r)
 	case info.Resource == resourceBuilds && info.Subresource == "log":
 		a.logs.ServeHTTP(w, r)
+	case info.Resource == resourceBuilds && info.Subresource == "sbom":
+		a.sboms.ServeHTTP(w, r)
 	default:
 		writeError(w, r, noSuchPath(r))
 	}

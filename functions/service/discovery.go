@@ -26,6 +26,7 @@ func apiResources() metav1.APIResourceList {
 		APIResources: []metav1.APIResource{
 			{Name: resourceSources, SingularName: "source", Namespaced: true, Kind: "Source", Verbs: metav1.Verbs{"get", "update"}},
 			{Name: resourceBuilds + "/log", Namespaced: true, Kind: "Build", Verbs: metav1.Verbs{"get"}},
+			{Name: resourceBuilds + "/sbom", Namespaced: true, Kind: "Build", Verbs: metav1.Verbs{"get"}},
 		},
 	}
 }
@@ -44,7 +45,10 @@ func aggregatedVersion() discoveryv2.APIVersionDiscovery {
 			// Without a kind it is no resource by itself: "kubectl get builds"
 			// must keep meaning those of knit.dev.
 			{Resource: resourceBuilds, Scope: discoveryv2.ScopeNamespace, ResponseKind: &metav1.GroupVersionKind{}, Verbs: []string{},
-				Subresources: []discoveryv2.APISubresourceDiscovery{{Subresource: "log", ResponseKind: kind("Build"), Verbs: []string{"get"}}}},
+				Subresources: []discoveryv2.APISubresourceDiscovery{
+					{Subresource: "log", ResponseKind: kind("Build"), Verbs: []string{"get"}},
+					{Subresource: "sbom", ResponseKind: kind("Build"), Verbs: []string{"get"}},
+				}},
 		},
 	}
 }

@@ -45,7 +45,7 @@ func writeJSON(w http.ResponseWriter, code int, document any) {
 
 func noSuchPath(r *http.Request) error {
 	return statusError(http.StatusNotFound, metav1.StatusReasonNotFound,
-		fmt.Sprintf("%s does not exist in %s/%s; it has namespaces/{namespace}/sources/{digest} and namespaces/{namespace}/builds/{name}/log",
+		fmt.Sprintf("%s does not exist in %s/%s; it has namespaces/{namespace}/sources/{digest}, namespaces/{namespace}/builds/{name}/log and …/sbom",
 			r.URL.Path, Group, Version))
 }
 

@@ -33,10 +33,14 @@ const (
 	logRetrySeconds = 5
 )
 
-var phases = []v1alpha1.PhaseName{
-	v1alpha1.PhaseFetch, v1alpha1.PhaseAnalyze, v1alpha1.PhaseDetect,
-	v1alpha1.PhaseRestore, v1alpha1.PhaseBuild, v1alpha1.PhaseExport,
-}
+// phases are all that may be asked for; containers have their logs.
+var (
+	phases = []v1alpha1.PhaseName{
+		v1alpha1.PhaseFetch, v1alpha1.PhaseAnalyze, v1alpha1.PhaseRestore,
+		v1alpha1.PhaseDetect, v1alpha1.PhaseBuild, v1alpha1.PhaseExport, v1alpha1.PhaseRebase,
+	}
+	containers = slices.DeleteFunc(slices.Clone(phases), func(p v1alpha1.PhaseName) bool { return p.Container() != p })
+)
 
 // logHandler hands out the log of a Build to those who may read it in the
 // Build's namespace; they have no access to the namespace of the pods.
@@ -45,6 +49,7 @@ var phases = []v1alpha1.PhaseName{
 type logHandler struct {
 	builds    client.Reader
 	pods      typedcorev1.PodInterface
+	store     *store
 	namespace string
 	streams   *slots
 }
@@ -69,7 +74,15 @@ func (h *logHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	ctx, cancel := context.WithTimeout(r.Context(), logTimeout)
 	defer cancel()
-	pod, err := h.findPod(ctx, types.NamespacedName{Namespace: info.Namespace, Name: info.Name}, query.follow)
+	build, pod, err := h.findPod(ctx, types.NamespacedName{Namespace: info.Namespace, Name: info.Name}, query.follow)
+	var kept []keptPhase
+	if errors.Is(err, errNoPod) {
+		if kept, err = h.store.keptLog(ctx, build); errors.Is(err, errUnknownSource) {
+			err = gone(build)
+		} else if err != nil {
+			err = registryFailed(err)
+		}
+	}
 	if err != nil {
 		writeError(w, r, err)
 		return
@@ -79,7 +92,12 @@ func (h *logHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 	out := &flushWriter{to: w, control: http.NewResponseController(w)}
 	out.flush()
-	if err := h.copyPhases(ctx, out, pod, query); err != nil && ctx.Err() == nil {
+	if pod == nil {
+		err = copyKept(out, kept, query)
+	} else {
+		err = h.copyPhases(ctx, out, pod, query)
+	}
+	if err != nil && ctx.Err() == nil {
 		// The status is sent: the rest of the story goes into the text.
 		fmt.Fprintf(out, "\nknit: the log ends here: %v\n", err)
 	}
@@ -91,7 +109,7 @@ type logQuery struct {
 }
 
 func readLogQuery(r *http.Request) (logQuery, error) {
-	query := logQuery{phases: phases}
+	query := logQuery{phases: containers}
 	values := r.URL.Query()
 	if text := values.Get("follow"); text != "" {
 		follow, err := strconv.ParseBool(text)
@@ -105,36 +123,37 @@ func readLogQuery(r *http.Request) (logQuery, error) {
 		if !slices.Contains(phases, phase) {
 			return query, apierrors.NewBadRequest(fmt.Sprintf("phase=%q is unknown; a build has %v", text, phases))
 		}
-		query.phases = []v1alpha1.PhaseName{phase}
+		query.phases = []v1alpha1.PhaseName{phase.Container()}
 	}
 	return query, nil
 }
 
-// findPod finds the pod of a Build. With follow it waits while the Build is queued.
-func (h *logHandler) findPod(ctx context.Context, key types.NamespacedName, follow bool) (*corev1.Pod, error) {
+// findPod finds a Build and its pod. With follow it waits while the Build is
+// queued. It is errNoPod when the Build has ended and its pod is gone.
+func (h *logHandler) findPod(ctx context.Context, key types.NamespacedName, follow bool) (*v1alpha1.Build, *corev1.Pod, error) {
 	for {
 		var build v1alpha1.Build
 		if err := h.builds.Get(ctx, key, &build); apierrors.IsNotFound(err) {
-			return nil, apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource(resourceBuilds).GroupResource(), key.Name)
+			return nil, nil, apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource(resourceBuilds).GroupResource(), key.Name)
 		} else if err != nil {
-			return nil, fmt.Errorf("read Build %s: %w", key, err)
+			return nil, nil, fmt.Errorf("read Build %s: %w", key, err)
 		}
 		ended, _ := build.Done()
 		if build.Status.PodName != "" {
 			pod, err := h.readPod(ctx, &build)
 			if err == nil || ended || !errors.Is(err, errNoPod) {
-				return pod, gone(&build, err)
+				return &build, pod, err
 			}
 		}
 		if ended {
-			return nil, gone(&build, errNoPod)
+			return &build, nil, errNoPod
 		}
 		if !follow {
-			return nil, statusError(http.StatusConflict, metav1.StatusReasonConflict,
+			return nil, nil, statusError(http.StatusConflict, metav1.StatusReasonConflict,
 				fmt.Sprintf("Build %s has not started; add follow=true to wait for it", key))
 		}
 		if err := sleep(ctx, logPoll); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 }
@@ -157,12 +176,9 @@ func (h *logHandler) readPod(ctx context.Context, build *v1alpha1.Build) (*corev
 	return pod, nil
 }
 
-func gone(build *v1alpha1.Build, err error) error {
-	if !errors.Is(err, errNoPod) {
-		return err
-	}
+func gone(build *v1alpha1.Build) error {
 	return statusError(http.StatusNotFound, metav1.StatusReasonNotFound,
-		fmt.Sprintf("the log of Build %s/%s is no longer kept; its Succeeded condition holds the last lines of a failure, or build again", build.Namespace, build.Name))
+		fmt.Sprintf("the log of Build %s/%s is not kept any more, or it never ran; its Succeeded condition holds the last lines of a failure, or build again", build.Namespace, build.Name))
 }
 
 // copyPhases writes the logs of the phases one after the other.

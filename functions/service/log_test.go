@@ -29,7 +29,7 @@ func aBuild(name, podName string, condition metav1.Condition) *v1alpha1.Build {
 // aPod has containers with the phases in the given states: r(unning) or t(erminated).
 func aPod(name string, phase corev1.PodPhase, states map[v1alpha1.PhaseName]string) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "knit-builds", Name: name, UID: types.UID(name)}, Status: corev1.PodStatus{Phase: phase}}
-	for _, name := range phases {
+	for _, name := range containers {
 		status := corev1.ContainerStatus{Name: string(name)}
 		switch states[name] {
 		case "r":
@@ -42,7 +42,7 @@ func aPod(name string, phase corev1.PodPhase, states map[v1alpha1.PhaseName]stri
 	return p
 }
 
-var allDone = map[v1alpha1.PhaseName]string{"fetch": "t", "analyze": "t", "detect": "t", "restore": "t", "build": "t", "export": "t"}
+var allDone = map[v1alpha1.PhaseName]string{"fetch": "t", "analyze": "t", "build": "t", "export": "t"}
 
 func logServer(t *testing.T, kube *fake.Clientset, builds ...client.Object) *httptest.Server {
 	t.Helper()
@@ -51,7 +51,7 @@ func logServer(t *testing.T, kube *fake.Clientset, builds ...client.Object) *htt
 		t.Fatal(err)
 	}
 	reader := clientfake.NewClientBuilder().WithScheme(scheme).WithObjects(builds...).Build()
-	a := &api{logs: &logHandler{builds: reader, pods: kube.CoreV1().Pods("knit-builds"), namespace: "knit-builds", streams: newSlots(4)}}
+	a := &api{logs: &logHandler{builds: reader, pods: kube.CoreV1().Pods("knit-builds"), store: newRegistry(t).store(), namespace: "knit-builds", streams: newSlots(4)}}
 	s := httptest.NewServer(withPaths(a))
 	t.Cleanup(s.Close)
 	return s
@@ -80,7 +80,7 @@ func TestLog(t *testing.T) {
 	running := v1alpha1.Unknown(v1alpha1.ConditionSucceeded, "Running", "")
 	s := logServer(t, fake.NewClientset(
 		aPod("build-uid-done", corev1.PodSucceeded, allDone),
-		aPod("build-uid-failed", corev1.PodFailed, map[v1alpha1.PhaseName]string{"fetch": "t", "analyze": "t", "detect": "t"}),
+		aPod("build-uid-failed", corev1.PodFailed, map[v1alpha1.PhaseName]string{"fetch": "t", "analyze": "t", "build": "t"}),
 		aPod("build-uid-bobs", corev1.PodSucceeded, allDone),
 	),
 		aBuild("done", "build-uid-done", good), aBuild("failed", "build-uid-failed", running),
@@ -94,16 +94,17 @@ func TestLog(t *testing.T) {
 		want                   string
 		reason                 string
 	}{
-		"all phases":    {name: "done", code: 200, want: "===> fetch\n" + line + "===> analyze\n" + line + "===> detect\n" + line + "===> restore\n" + line + "===> build\n" + line + "===> export\n" + line},
+		"all phases":    {name: "done", code: 200, want: "===> fetch\n" + line + "===> analyze\n" + line + "===> build\n" + line + "===> export\n" + line},
 		"one phase":     {name: "done", query: "?phase=build", code: 200, want: "===> build\n" + line},
-		"failed":        {name: "failed", query: "?follow=true", code: 200, want: "===> fetch\n" + line + "===> analyze\n" + line + "===> detect\n" + line, reason: "following ends with the pod"},
+		"part of one":   {name: "done", query: "?phase=detect", code: 200, want: "===> build\n" + line, reason: "detect has no container of its own"},
+		"failed":        {name: "failed", query: "?follow=true", code: 200, want: "===> fetch\n" + line + "===> analyze\n" + line + "===> build\n" + line, reason: "following ends with the pod"},
 		"unknown phase": {name: "done", query: "?phase=x", code: 400, want: "fetch"},
 		"bad follow":    {name: "done", query: "?follow=maybe", code: 400, want: "maybe"},
-		"gone":          {name: "gone", code: 404, want: "no longer kept"},
+		"gone":          {name: "gone", code: 404, want: "not kept any more"},
 		"queued":        {name: "queued", code: 409, want: "follow=true"},
 		"no build":      {name: "nothing", code: 404, want: "not found"},
 		"of another":    {namespace: "bob", name: "done", code: 404, want: "not found", reason: "the Build must be in the namespace that rights were checked for"},
-		"forged status": {name: "thief", code: 404, want: "no longer kept", reason: "a status that names another's pod opens nothing"},
+		"forged status": {name: "thief", code: 404, want: "not kept any more", reason: "a status that names another's pod opens nothing"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

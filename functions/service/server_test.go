@@ -292,7 +292,8 @@ func checkDiscovery(t *testing.T, s runningServer) {
 			found[list.GroupVersion+" "+resource.Name] = strings.Join(resource.Verbs, ",")
 		}
 	}
-	if found["service.knit.dev/v1alpha1 sources"] != "get,update" || found["service.knit.dev/v1alpha1 builds/log"] != "get" {
+	if found["service.knit.dev/v1alpha1 sources"] != "get,update" || found["service.knit.dev/v1alpha1 builds/log"] != "get" ||
+		found["service.knit.dev/v1alpha1 builds/sbom"] != "get" {
 		t.Errorf("found %v", found)
 	}
 	if _, ok := found["service.knit.dev/v1alpha1 builds"]; ok {

@@ -1,7 +1,7 @@
 // Package service is Knit's extension API server: the part of the Kubernetes
 // API under the group service.knit.dev. It takes source archives from people
-// who deploy and hands out the logs of their builds, so that a kubeconfig is
-// all they need. The control plane runs it in every replica; kube-apiserver
+// who deploy and hands out the logs of their builds and the bills of materials
+// of their images, so that a kubeconfig is all they need. The control plane runs it in every replica; kube-apiserver
 // proxies to it. It decides nothing about identity or rights itself: both are
 // delegated to kube-apiserver. It holds no state but the registry's.
 package service
@@ -86,6 +86,19 @@ type Server struct {
 
 // New checks the options and fills in defaults. It starts nothing.
 func New(o Options) (*Server, error) {
+	o = o.withDefaults()
+	switch {
+	case o.Listen == "":
+		return nil, errors.New("service: Listen is empty; give an address such as \":8443\"")
+	case o.Registry == "":
+		return nil, errors.New("service: Registry is empty; give the host:port of the registry")
+	case o.Kube == nil || o.Aggregator == nil || o.Reader == nil:
+		return nil, errors.New("service: Kube, Aggregator and Reader must all be set")
+	}
+	return &Server{options: o, cert: newCertificate(o.Kube, o.Namespace, o.Name)}, nil
+}
+
+func (o Options) withDefaults() Options {
 	setDefault(&o.Namespace, DefaultNamespace)
 	setDefault(&o.Name, DefaultName)
 	setDefault(&o.BuildNamespace, DefaultBuildNamespace)
@@ -99,15 +112,7 @@ func New(o Options) (*Server, error) {
 	if o.Transport == nil {
 		o.Transport = http.DefaultTransport
 	}
-	switch {
-	case o.Listen == "":
-		return nil, errors.New("service: Listen is empty; give an address such as \":8443\"")
-	case o.Registry == "":
-		return nil, errors.New("service: Registry is empty; give the host:port of the registry")
-	case o.Kube == nil || o.Aggregator == nil || o.Reader == nil:
-		return nil, errors.New("service: Kube, Aggregator and Reader must all be set")
-	}
-	return &Server{options: o, cert: newCertificate(o.Kube, o.Namespace, o.Name)}, nil
+	return o
 }
 
 func setDefault[T comparable](field *T, value T) {

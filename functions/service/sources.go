@@ -30,6 +30,7 @@ type Source struct {
 
 type sourceHandler struct {
 	store   *store
+	now     func() time.Time
 	max     int64
 	uploads *slots
 }
@@ -55,7 +56,7 @@ func (h *sourceHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *sourceHandler) get(w http.ResponseWriter, r *http.Request, namespace string, digest v1.Hash) error {
-	size, err := h.store.find(r.Context(), namespace, digest)
+	size, err := h.known(r.Context(), namespace, digest)
 	if errors.Is(err, errUnknownSource) {
 		return apierrors.NewNotFound(groupResource(resourceSources), digest.String())
 	}
@@ -64,6 +65,16 @@ func (h *sourceHandler) get(w http.ResponseWriter, r *http.Request, namespace st
 	}
 	writeJSON(w, http.StatusOK, makeSource(namespace, digest, size))
 	return nil
+}
+
+// known finds a source and notes that somebody wants it: whoever is told that
+// the cluster has it does not send it, and must find it when the build begins.
+func (h *sourceHandler) known(ctx context.Context, namespace string, digest v1.Hash) (size int64, err error) {
+	f, err := h.store.find(ctx, namespace, digest)
+	if err != nil {
+		return 0, err
+	}
+	return f.size, h.store.touch(ctx, namespace, digest, f, h.now())
 }
 
 func (h *sourceHandler) put(w http.ResponseWriter, r *http.Request, namespace string, digest v1.Hash) error {
@@ -82,7 +93,7 @@ func (h *sourceHandler) put(w http.ResponseWriter, r *http.Request, namespace st
 	// without deadlines still end with ctx.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(uploadTimeout))
 
-	size, err := h.store.find(ctx, namespace, digest)
+	size, err := h.known(ctx, namespace, digest)
 	if err == nil {
 		writeJSON(w, http.StatusOK, makeSource(namespace, digest, size))
 		return nil
@@ -90,7 +101,7 @@ func (h *sourceHandler) put(w http.ResponseWriter, r *http.Request, namespace st
 	if !errors.Is(err, errUnknownSource) {
 		return registryFailed(err)
 	}
-	if err := h.store.put(ctx, namespace, digest, r.ContentLength, r.Body); err != nil {
+	if err := h.store.put(ctx, namespace, digest, r.ContentLength, r.Body, h.now()); err != nil {
 		return uploadFailed(err)
 	}
 	writeJSON(w, http.StatusCreated, makeSource(namespace, digest, r.ContentLength))

@@ -12,9 +12,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -72,10 +74,31 @@ func newRegistry(t *testing.T) *testRegistry {
 			}
 			req.Body = io.NopCloser(bytes.NewReader(body))
 		}
+		if req.Method == http.MethodDelete {
+			untag(inner, req.URL.Path)
+		}
 		inner.ServeHTTP(w, req)
 	}))
 	t.Cleanup(r.Close)
 	return r
+}
+
+// untag does what registries do besides when a manifest is deleted by its
+// digest, and the one in memory does not: its tags go with it.
+func untag(inner http.Handler, manifest string) {
+	base, digest := path.Split(manifest)
+	ask := func(method, at string) *httptest.ResponseRecorder {
+		answer := httptest.NewRecorder()
+		inner.ServeHTTP(answer, httptest.NewRequest(method, at, nil))
+		return answer
+	}
+	var list struct{ Tags []string }
+	_ = json.Unmarshal(ask(http.MethodGet, strings.TrimSuffix(base, "manifests/")+"tags/list").Body.Bytes(), &list)
+	for _, tag := range list.Tags {
+		if ask(http.MethodHead, base+tag).Header().Get("Docker-Content-Digest") == digest {
+			ask(http.MethodDelete, base+tag)
+		}
+	}
 }
 
 func (r *testRegistry) host() string { return strings.TrimPrefix(r.URL, "https://") }
@@ -103,7 +126,7 @@ func withPaths(h http.Handler) http.Handler {
 
 func (r *testRegistry) serve(t *testing.T, max int64, uploads int) *httptest.Server {
 	t.Helper()
-	a := &api{sources: &sourceHandler{store: r.store(), max: max, uploads: newSlots(uploads)}}
+	a := &api{sources: &sourceHandler{store: r.store(), now: time.Now, max: max, uploads: newSlots(uploads)}}
 	s := httptest.NewServer(withPaths(a))
 	t.Cleanup(s.Close)
 	return s
@@ -200,7 +223,19 @@ func checkArtifact(t *testing.T, r *testRegistry, digest string, content []byte)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if manifest.Config.MediaType != "application/vnd.knit.source.v1+json" || len(manifest.Layers) != 1 ||
+	// OCI image specification 1.1, "Guidelines for Artifact Usage".
+	raw, err := image.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var artifact struct{ ArtifactType string }
+	if err := json.Unmarshal(raw, &artifact); err != nil || artifact.ArtifactType != "application/vnd.knit.source.v1" {
+		t.Errorf("artifact type %q, %v", artifact.ArtifactType, err)
+	}
+	if config, err := image.RawConfigFile(); err != nil || string(config) != "{}" {
+		t.Errorf("config %q, %v", config, err)
+	}
+	if manifest.Config.MediaType != "application/vnd.oci.empty.v1+json" || len(manifest.Layers) != 1 || manifest.Layers[0].Annotations["org.opencontainers.image.title"] == "" ||
 		manifest.Layers[0].MediaType != archive.MediaType || manifest.Layers[0].Digest.String() != digest {
 		t.Errorf("manifest %+v", manifest)
 	}
@@ -275,7 +310,7 @@ func TestWrongArchiveIsNeverCommitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.store().put(t.Context(), "alice", wrong, int64(len(content)), bytes.NewReader(content)); err == nil {
+	if err := r.store().put(t.Context(), "alice", wrong, int64(len(content)), bytes.NewReader(content), time.Now()); err == nil {
 		t.Fatal("a wrong archive was taken")
 	}
 	if n := r.count("PUT "); n != 0 {
@@ -290,7 +325,7 @@ func TestShortBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = uploadFailed(r.store().put(t.Context(), "alice", hash, int64(len(content))+5, bytes.NewReader(content)))
+	err = uploadFailed(r.store().put(t.Context(), "alice", hash, int64(len(content))+5, bytes.NewReader(content), time.Now()))
 	if err == nil || !strings.Contains(err.Error(), "send it again") {
 		t.Errorf("got %v", err)
 	}

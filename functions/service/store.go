@@ -1,32 +1,25 @@
 package service
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"path"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/knit-dev/knit/functions/api/archive"
 )
 
-// The source artifact: an OCI manifest with an empty config and one layer,
-// the archive, whose digest is the digest of the source.
-const (
-	configMediaType types.MediaType = "application/vnd.knit.source.v1+json"
-	layerMediaType  types.MediaType = archive.MediaType
-)
+const layerMediaType types.MediaType = archive.MediaType
 
 var errUnknownSource = errors.New("unknown source")
 
@@ -55,33 +48,40 @@ func (s *store) options(ctx context.Context) []remote.Option {
 
 func tagOf(digest v1.Hash) string { return digest.Algorithm + "-" + digest.Hex }
 
-// find returns the size of a stored archive, or errUnknownSource.
-func (s *store) find(ctx context.Context, namespace string, digest v1.Hash) (int64, error) {
+// found is a stored archive.
+type found struct {
+	size     int64
+	manifest v1.Hash
+	wanted   time.Time // when it was last asked for or pushed; zero when not known
+}
+
+// find returns a stored archive, or errUnknownSource.
+func (s *store) find(ctx context.Context, namespace string, digest v1.Hash) (found, error) {
 	repository, err := s.repository(namespace)
 	if err != nil {
-		return 0, err
+		return found{}, err
 	}
 	descriptor, err := remote.Get(repository.Tag(tagOf(digest)), s.options(ctx)...)
 	if absent(err) {
-		return 0, errUnknownSource
+		return found{}, errUnknownSource
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look for source %s in %s: %w", digest, repository, err)
+		return found{}, fmt.Errorf("look for source %s in %s: %w", digest, repository, err)
 	}
-	manifest, err := v1.ParseManifest(bytes.NewReader(descriptor.Manifest))
+	manifest, err := readArtifact(descriptor.Manifest)
 	if err != nil {
-		return 0, fmt.Errorf("read the manifest of source %s in %s: %w", digest, repository, err)
+		return found{}, fmt.Errorf("read the manifest of source %s in %s: %w", digest, repository, err)
 	}
-	if len(manifest.Layers) != 1 || manifest.Layers[0].Digest != digest {
+	if !manifest.holds(digest) {
 		// Somebody moved the tag; a new upload repairs it.
-		return 0, errUnknownSource
+		return found{}, errUnknownSource
 	}
-	return manifest.Layers[0].Size, nil
+	return found{size: manifest.Layers[0].Size, manifest: descriptor.Digest, wanted: manifest.wanted()}, nil
 }
 
 // put streams an archive of a known size into the registry. The manifest is
 // written last: a source is known only when it is whole.
-func (s *store) put(ctx context.Context, namespace string, digest v1.Hash, size int64, content io.Reader) error {
+func (s *store) put(ctx context.Context, namespace string, digest v1.Hash, size int64, content io.Reader, now time.Time) error {
 	repository, err := s.repository(namespace)
 	if err != nil {
 		return err
@@ -92,46 +92,51 @@ func (s *store) put(ctx context.Context, namespace string, digest v1.Hash, size 
 		// What the caller did wrong comes before what the registry made of it.
 		return errors.Join(body.fault(), fmt.Errorf("upload source %s to %s: %w", digest, repository, err))
 	}
-	config := static.NewLayer([]byte("{}"), configMediaType)
-	if err := remote.WriteLayer(repository, config, opts...); err != nil {
+	if err := remote.WriteLayer(repository, emptyConfig, opts...); err != nil {
 		return fmt.Errorf("upload the config of source %s to %s: %w", digest, repository, err)
 	}
-	manifest, err := makeManifest(config, digest, size)
+	return s.putManifest(ctx, repository, digest, size, now)
+}
+
+func (s *store) putManifest(ctx context.Context, repository name.Repository, digest v1.Hash, size int64, now time.Time) error {
+	manifest, err := makeArtifact(digest, size, now)
 	if err != nil {
 		return err
 	}
-	if err := remote.Put(repository.Tag(tagOf(digest)), manifest, opts...); err != nil {
+	if err := remote.Put(repository.Tag(tagOf(digest)), manifest, s.options(ctx)...); err != nil {
 		return fmt.Errorf("write the manifest of source %s to %s: %w", digest, repository, err)
 	}
+	return nil
+}
+
+// touchAfter is how old the note of the last request may become. It is much
+// less than keepUnused.
+const touchAfter = 15 * time.Minute
+
+// touch notes that somebody asked for a source, who is about to use it.
+func (s *store) touch(ctx context.Context, namespace string, digest v1.Hash, f found, now time.Time) error {
+	if now.Sub(f.wanted) < touchAfter {
+		return nil
+	}
+	repository, err := s.repository(namespace)
+	if err != nil {
+		return err
+	}
+	// The config of an artifact of an earlier version may be another.
+	if err := remote.WriteLayer(repository, emptyConfig, s.options(ctx)...); err != nil {
+		return fmt.Errorf("upload the config of source %s to %s: %w", digest, repository, err)
+	}
+	if err := s.putManifest(ctx, repository, digest, f.size, now); err != nil {
+		return err
+	}
+	// The one before has no name any more. Registries that delete nothing keep it.
+	_ = remote.Delete(repository.Digest(f.manifest.String()), s.options(ctx)...)
 	return nil
 }
 
 func absent(err error) bool {
 	var answer *transport.Error
 	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
-}
-
-// rawManifest is what remote.Put needs of an image.
-type rawManifest []byte
-
-func (m rawManifest) RawManifest() ([]byte, error)        { return m, nil }
-func (m rawManifest) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
-
-func makeManifest(config v1.Layer, digest v1.Hash, size int64) (rawManifest, error) {
-	configDigest, err := config.Digest()
-	if err != nil {
-		return nil, err
-	}
-	configSize, err := config.Size()
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(v1.Manifest{
-		SchemaVersion: 2,
-		MediaType:     types.OCIManifestSchema1,
-		Config:        v1.Descriptor{MediaType: configMediaType, Digest: configDigest, Size: configSize},
-		Layers:        []v1.Descriptor{{MediaType: layerMediaType, Digest: digest, Size: size}},
-	})
 }
 
 // layer is an archive on its way through; it can be read once.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -73,7 +74,7 @@ func (v *verifier) check(err error) error {
 		return &archiveError{"the body is not gzip; send a gzip-compressed tar archive"}
 	}
 	if v.seen < v.size {
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {

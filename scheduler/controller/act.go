@@ -139,7 +139,7 @@ func makeEvent(s *v1alpha1.Schedule) (cloudevents.Event, error) {
 		event.SetSubject(template.Subject)
 	}
 	if template.Data != nil && len(template.Data.Raw) > 0 {
-		if err := event.SetData(cloudevents.ApplicationJSON, []byte(template.Data.Raw)); err != nil {
+		if err := event.SetData(cloudevents.ApplicationJSON, template.Data.Raw); err != nil {
 			return event, permanent(fmt.Errorf("spec.event.data: %w", err))
 		}
 	}

@@ -14,9 +14,19 @@ import (
 	golang "github.com/knit-dev/knit/runtime/lang/go"
 )
 
+// jobProcess is the process type that calls the function once.
+const jobProcess = "job"
+
 // build compiles the function into a launch layer of its own.
 func build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
-	function, err := golang.Detect(ctx.ApplicationPath)
+	// pack hands the source's folder over open to everybody, and so it would be in
+	// the image. On a platform where it is not the build user's, it stays.
+	_ = os.Chmod(ctx.ApplicationPath, 0o755)
+	at, err := findPlace(ctx.ApplicationPath, ctx.Platform.Environment)
+	if err != nil {
+		return libcnb.BuildResult{}, err
+	}
+	function, err := golang.Detect(at.folder)
 	if err != nil {
 		return libcnb.BuildResult{}, fmt.Errorf("Go function: %w", err)
 	}
@@ -35,9 +45,10 @@ func build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	modules.LayerTypes = libcnb.LayerTypes{Cache: true}
 	compiled.LayerTypes = libcnb.LayerTypes{Cache: true}
 	program.LayerTypes = libcnb.LayerTypes{Launch: true}
+	program.LaunchEnvironment.ProcessOverride(jobProcess, "KNIT_MODE", "job")
 
 	binary := filepath.Join(program.Path, "function")
-	if err := compile(ctx, function, binary, modules.Path, compiled.Path); err != nil {
+	if err := compile(at, function, binary, modules.Path, compiled.Path); err != nil {
 		return libcnb.BuildResult{}, err
 	}
 	info, err := buildinfo.ReadFile(binary)
@@ -47,12 +58,15 @@ func build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err := writeSBOM(program.SBOMPath(libcnb.CycloneDXJSON), info); err != nil {
 		return libcnb.BuildResult{}, err
 	}
-	if err := dropSource(ctx.ApplicationPath, os.Getenv(keepVariable)); err != nil {
+	if err := dropSource(at, os.Getenv(keepVariable)); err != nil {
 		return libcnb.BuildResult{}, err
 	}
 	result := libcnb.NewBuildResult()
 	result.Layers = []libcnb.Layer{modules, compiled, program}
-	result.Processes = []libcnb.Process{{Type: "web", Command: []string{binary}, Default: true}}
+	result.Processes = []libcnb.Process{
+		{Type: "web", Command: []string{binary}, WorkingDirectory: at.workingFolder(), Default: true},
+		{Type: jobProcess, Command: []string{binary}, WorkingDirectory: at.workingFolder()},
+	}
 	result.Labels = []libcnb.Label{
 		{Key: "dev.knit.language", Value: golang.Name},
 		{Key: "dev.knit.function.kind", Value: string(function.Kind)},
@@ -71,8 +85,8 @@ func freshLayer(ctx libcnb.BuildContext, name string) (libcnb.Layer, error) {
 }
 
 // compile scaffolds and builds the function, and says what it did.
-func compile(ctx libcnb.BuildContext, function golang.Function, binary, modules, compiled string) error {
-	module, err := modulePath(ctx.ApplicationPath)
+func compile(at place, function golang.Function, binary, modules, compiled string) error {
+	module, err := at.packagePath()
 	if err != nil {
 		return err
 	}
@@ -85,12 +99,12 @@ func compile(ctx libcnb.BuildContext, function golang.Function, binary, modules,
 		return fmt.Errorf("make scratch folder: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
-	overlay, err := writeOverlay(scratch, ctx.ApplicationPath, files)
+	overlay, err := writeOverlay(scratch, at.folder, files)
 	if err != nil {
 		return err
 	}
 	begun := time.Now()
-	tool := goTool{folder: ctx.ApplicationPath, scratch: scratch, modules: modules, compiled: compiled}
+	tool := goTool{folder: at.folder, scratch: scratch, modules: modules, compiled: compiled}
 	if err := tool.build(context.Background(), overlay, binary); err != nil {
 		return err
 	}
@@ -103,7 +117,7 @@ func compile(ctx libcnb.BuildContext, function golang.Function, binary, modules,
 	return nil
 }
 
-// modulePath is the module in the user's go.mod, empty when there is none.
+// modulePath is the module of a folder's go.mod, empty when there is none.
 func modulePath(folder string) (string, error) {
 	name := filepath.Join(folder, "go.mod")
 	content, err := os.ReadFile(name)

@@ -37,7 +37,11 @@ func detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
 	if language != "" && language != golang.Name {
 		return libcnb.DetectResult{}, nil
 	}
-	_, err := golang.Detect(ctx.ApplicationPath)
+	at, err := findPlace(ctx.ApplicationPath, ctx.Platform.Environment)
+	if err != nil {
+		return libcnb.DetectResult{}, err
+	}
+	_, err = golang.Detect(at.folder)
 	switch {
 	case errors.Is(err, golang.ErrNoGo) && language == "":
 		return libcnb.DetectResult{}, nil

@@ -14,10 +14,13 @@ import (
 // is the one that other Go buildpacks use.
 const keepVariable = "BP_KEEP_FILES"
 
-// dropSource removes everything from the function's folder but what the
-// patterns match. A folder that matches stays whole.
-func dropSource(folder, keep string) error {
-	patterns, err := parsePatterns(keep)
+// dropSource removes everything from the source, shared folders included, but
+// what the patterns match. A folder that matches stays whole. The root itself is
+// left writable for its owner alone: pack hands it over open to everybody, and
+// so it would be in the image.
+func dropSource(at place, keep string) error {
+	folder := at.root
+	patterns, err := parsePatterns(at.relative, keep)
 	if err != nil {
 		return err
 	}
@@ -60,7 +63,11 @@ func dropSource(folder, keep string) error {
 	return nil
 }
 
-func parsePatterns(keep string) ([]string, error) {
+// literal makes a pattern that matches nothing but the text itself.
+var literal = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+// parsePatterns makes the patterns relative to the root of the source.
+func parsePatterns(relative, keep string) ([]string, error) {
 	var patterns []string
 	for pattern := range strings.SplitSeq(keep, ":") {
 		pattern = strings.Trim(path.Clean(pattern), "/")
@@ -70,7 +77,7 @@ func parsePatterns(keep string) ([]string, error) {
 		if _, err := path.Match(pattern, ""); err != nil {
 			return nil, fmt.Errorf("environment variable %s: pattern %q: %w", keepVariable, pattern, err)
 		}
-		patterns = append(patterns, pattern)
+		patterns = append(patterns, path.Join(literal.Replace(relative), pattern))
 	}
 	return patterns, nil
 }

@@ -33,7 +33,7 @@ func TestDropSourceKeepsWhatIsAskedFor(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := dropSource(dir, c.keep); err != nil {
+			if err := dropSource(place{root: dir, relative: ".", folder: dir}, c.keep); err != nil {
 				t.Fatal(err)
 			}
 			var left []string
@@ -52,7 +52,7 @@ func TestDropSourceKeepsWhatIsAskedFor(t *testing.T) {
 			}
 		})
 	}
-	if err := dropSource(t.TempDir(), "a[:b"); err == nil {
+	if err := dropSource(place{root: t.TempDir(), relative: "."}, "a[:b"); err == nil {
 		t.Error("a bad pattern gives no error")
 	}
 }

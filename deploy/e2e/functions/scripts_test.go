@@ -4,7 +4,6 @@ package functions
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,10 +13,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // TestScripts runs the commands as a person would, each script in a namespace
@@ -32,9 +27,10 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Dir: "../testdata/script",
+		Dir:  "../testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"apply": apply},
 		Setup: func(env *testscript.Env) error {
-			namespace, err := makeNamespace(env, kubeconfig)
+			namespace, err := makeNamespace(env.Defer)
 			if err != nil {
 				return err
 			}
@@ -45,25 +41,6 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
-}
-
-func makeNamespace(env *testscript.Env, kubeconfig string) (string, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		return "", err
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return "", err
-	}
-	ns, err := client.CoreV1().Namespaces().Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "script-"}}, metav1.CreateOptions{})
-	if err != nil {
-		return "", fmt.Errorf("make namespace: %w", err)
-	}
-	env.Defer(func() {
-		_ = client.CoreV1().Namespaces().Delete(context.Background(), ns.Name, metav1.DeleteOptions{})
-	})
-	return ns.Name, nil
 }
 
 // TestTourOfTheReadmeRuns runs samples/tour.sh, whose commands the README shows.

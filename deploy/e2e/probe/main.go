@@ -162,7 +162,9 @@ func read(paths []string) error {
 		if err != nil {
 			return err
 		}
-		os.Stdout.Write(data)
+		if _, err := os.Stdout.Write(data); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode/utf8"
 )
 
 // MediaType is the type of the archive as a layer of an OCI artifact.
@@ -67,8 +68,8 @@ func checkPath(name string, depth int) error {
 	if name == "" || name == "." || path.IsAbs(name) || path.Clean(name) != name || name == ".." || strings.HasPrefix(name, "../") {
 		return unsafe("the path %q is not clean and relative", name)
 	}
-	if strings.ContainsAny(name, "\x00\\") {
-		return unsafe("the path %q has a NUL or a backslash", name)
+	if strings.ContainsAny(name, "\x00\\") || !utf8.ValidString(name) {
+		return unsafe("the path %q has a NUL or a backslash, or is not UTF-8", name)
 	}
 	if len(name) > maxPath {
 		return unsafe("a path of %d bytes is longer than %d", len(name), maxPath)

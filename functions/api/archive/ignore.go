@@ -28,7 +28,7 @@ type ignorer struct {
 	patterns []gitignore.Pattern
 }
 
-// newIgnorer reads the .gitignore files above dir, up to the root of the git
+// newIgnorer reads the ignore files above dir, up to the root of the git
 // repository it is in, if any.
 func newIgnorer(dir string) (ignorer, error) {
 	root, ok := gitRoot(dir)
@@ -45,11 +45,13 @@ func newIgnorer(dir string) (ignorer, error) {
 	}
 	at := root
 	for _, part := range strings.Split(filepath.ToSlash(rel), "/") {
-		found, err := readPatterns(filepath.Join(at, ".gitignore"), ig.top)
-		if err != nil {
-			return ignorer{}, err
+		for _, name := range ignoreFiles {
+			found, err := readPatterns(filepath.Join(at, name), ig.top)
+			if err != nil {
+				return ignorer{}, err
+			}
+			ig.patterns = append(ig.patterns, found...)
 		}
-		ig.patterns = append(ig.patterns, found...)
 		ig.top = append(ig.top, part)
 		at = filepath.Join(at, part)
 	}

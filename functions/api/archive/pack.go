@@ -10,9 +10,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/knit-dev/knit/functions/api/layout"
 )
 
 // Info describes an archive that was packed.
@@ -23,58 +26,104 @@ type Info struct {
 	Size int64
 	// Files is how many files and links are in it.
 	Files int
+	// Path is the packed folder in the archive: "." unless shared paths beside
+	// or above it are in the archive, too.
+	Path string
 }
 
-// Pack writes the archive of a folder. The same content gives the same bytes,
-// on every machine and at any time.
+// Pack writes the archive of a folder. The same content gives the same bytes, on
+// every machine, at any time, and wherever the folder is.
 //
 // Symbolic links that stay inside of the folder are kept; others are an error,
 // and so are sockets, pipes and devices. Empty folders are left out.
-func Pack(dir string, w io.Writer) (Info, error) {
-	return pack(dir, w, DefaultLimits())
+func Pack(dir string, w io.Writer) (Info, error) { return PackShared(dir, nil, w) }
+
+// PackShared is Pack for a folder and the shared paths on disk that it needs,
+// below their common root. In a git repository nothing outside of it is taken.
+func PackShared(dir string, include []string, w io.Writer) (Info, error) {
+	return pack(dir, include, w, DefaultLimits())
 }
 
 // entry is one file or link to pack.
 type entry struct {
-	name string // slash-separated, below the folder
+	name string // slash-separated, below the root
 	file string // on disk
 	info fs.FileInfo
 }
 
-func pack(dir string, w io.Writer, limits Limits) (Info, error) {
-	dir, err := filepath.Abs(dir)
+func pack(dir string, include []string, w io.Writer, limits Limits) (Info, error) {
+	root, parts, err := arrange(dir, include)
 	if err != nil {
 		return Info{}, err
 	}
-	// The repository that a folder belongs to is found by its real path.
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return Info{}, fmt.Errorf("read the source folder: %w", err)
-	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return Info{}, fmt.Errorf("the source %q is not a folder", dir)
-	}
-	entries, err := collect(dir, limits)
+	entries, err := collect(root, parts, limits)
 	if err != nil {
 		return Info{}, err
-	}
-	if len(entries) == 0 {
-		return Info{}, fmt.Errorf("the source folder %q has no file that .gitignore and .knitignore leave in", dir)
 	}
 	out := &meter{w: w, hash: sha256.New(), limit: limits.Compressed}
 	if err := write(out, entries); err != nil {
 		return Info{}, err
 	}
-	return Info{Digest: "sha256:" + hex.EncodeToString(out.hash.Sum(nil)), Size: out.size, Files: len(entries)}, nil
+	return Info{Digest: "sha256:" + hex.EncodeToString(out.hash.Sum(nil)), Size: out.size, Files: len(entries), Path: parts.Function}, nil
 }
 
-func collect(dir string, limits Limits) ([]entry, error) {
-	top, err := newIgnorer(dir)
+// arrange finds the common root on disk. Paths are real ones, because that is
+// how the repository that a folder belongs to is found.
+func arrange(dir string, include []string) (root string, l layout.Layout, err error) {
+	dir, err = realPath(dir)
+	if err != nil {
+		return "", l, fmt.Errorf("read the source folder: %w", err)
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "", l, fmt.Errorf("the source %q is not a folder", dir)
+	}
+	top, inGit := gitRoot(dir)
+	if !inGit {
+		top = filepath.VolumeName(dir) + string(filepath.Separator)
+	}
+	below := make([]string, 0, len(include))
+	for _, name := range append([]string{dir}, include...) {
+		real, err := realPath(name)
+		if err != nil {
+			return "", l, fmt.Errorf("read the included path: %w", err)
+		}
+		relative, err := filepath.Rel(top, real)
+		if err != nil {
+			return "", l, err
+		}
+		if !filepath.IsLocal(relative) {
+			return "", l, fmt.Errorf("the included path %q is outside of the git repository %q", name, top)
+		}
+		below = append(below, filepath.ToSlash(relative))
+	}
+	if l, err = layout.New(below[0], below[1:]); err != nil {
+		return "", l, err
+	}
+	return filepath.Join(top, filepath.FromSlash(l.Root)), l, nil
+}
+
+func realPath(name string) (string, error) {
+	name, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(name)
+}
+
+func collect(root string, parts layout.Layout, limits Limits) ([]entry, error) {
+	top, err := newIgnorer(root)
 	if err != nil {
 		return nil, err
 	}
-	c := collector{limits: limits}
-	if err := c.folder(dir, nil, top); err != nil {
+	c := collector{limits: limits, parts: parts, folded: map[string]string{}}
+	if err := c.folder(root, nil, top); err != nil {
 		return nil, err
+	}
+	for _, part := range append([]string{parts.Function}, parts.Parts...) {
+		one := layout.Layout{Parts: []string{part}}
+		if !slices.ContainsFunc(c.entries, func(e entry) bool { return one.Selects(e.name) }) {
+			return nil, fmt.Errorf("the source %q has no file that .gitignore and .knitignore leave in", filepath.Join(root, filepath.FromSlash(part)))
+		}
 	}
 	slices.SortFunc(c.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	return c.entries, nil
@@ -82,8 +131,10 @@ func collect(dir string, limits Limits) ([]entry, error) {
 
 type collector struct {
 	limits  Limits
+	parts   layout.Layout
 	total   int64
 	entries []entry
+	folded  map[string]string
 }
 
 func (c *collector) folder(dir string, parts []string, outer ignorer) error {
@@ -97,12 +148,13 @@ func (c *collector) folder(dir string, parts []string, outer ignorer) error {
 	}
 	for _, child := range children {
 		below := append(parts[:len(parts):len(parts)], child.Name())
-		if ig.skips(below, child.IsDir()) {
+		name := strings.Join(below, "/")
+		if !c.parts.Selects(name) && (!child.IsDir() || !c.parts.Leads(name)) || ig.skips(below, child.IsDir()) {
 			continue
 		}
 		file := filepath.Join(dir, child.Name())
 		if child.IsDir() {
-			if err := checkPath(strings.Join(below, "/"), c.limits.Depth); err != nil {
+			if err := checkPath(name, c.limits.Depth); err != nil {
 				return err
 			}
 			if err := c.folder(file, below, ig); err != nil {
@@ -110,7 +162,7 @@ func (c *collector) folder(dir string, parts []string, outer ignorer) error {
 			}
 			continue
 		}
-		if err := c.add(file, strings.Join(below, "/"), child); err != nil {
+		if err := c.add(file, name, child); err != nil {
 			return err
 		}
 	}
@@ -132,6 +184,11 @@ func (c *collector) add(file, name string, d fs.DirEntry) error {
 		c.total += info.Size()
 		if info.Size() > c.limits.File {
 			return tooLarge("%q has %d bytes, a file may have %d; name it in .knitignore if it is not source", file, info.Size(), c.limits.File)
+		}
+	}
+	for at := name; at != "."; at = path.Dir(at) {
+		if err := distinct(c.folded, at); err != nil {
+			return err
 		}
 	}
 	c.entries = append(c.entries, entry{name: name, file: file, info: info})

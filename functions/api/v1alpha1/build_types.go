@@ -15,15 +15,15 @@ type BuildSpec struct {
 	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
 	Function string `json:"function"`
 
-	// Source is the archive to build.
+	// Source is what to build.
 	Source BuildSource `json:"source"`
 
 	// Language of the source. Detected when empty.
 	// +optional
 	Language Language `json:"language,omitempty"`
 
-	// BuilderImage runs the buildpacks, by digest. The platform's when empty;
-	// another than the platform's is refused by the builder.
+	// BuilderImage runs the buildpacks: any CNB builder that the platform
+	// allows. The platform's when empty.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	BuilderImage string `json:"builderImage,omitempty"`
@@ -45,12 +45,63 @@ type BuildSpec struct {
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=7200
 	DeadlineSeconds *int64 `json:"deadlineSeconds,omitempty"`
+
+	// Background marks a Build that nobody waits for, because the function has
+	// an image of this source: one for a new builder or a new base. It comes
+	// after the others of its namespace, and one at a time.
+	// +optional
+	Background bool `json:"background,omitempty"`
+
+	// Request is any text. Another text is another look at a source that may
+	// have moved, such as a branch.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Request string `json:"request,omitempty"`
+
+	// Force builds even if there is an image of the same inputs.
+	// +optional
+	Force bool `json:"force,omitempty"`
+
+	// Rebase puts an image on another run image. Nothing is built then: source,
+	// language, builder and env say what the image was built from.
+	// +optional
+	Rebase *BuildRebase `json:"rebase,omitempty"`
 }
 
-// BuildSource is the source of a Build.
+// BuildRebase is an image of the function and the run image that it shall have.
+type BuildRebase struct {
+	// Digest of the image, in the repository of the function.
+	// +kubebuilder:validation:Pattern=`^sha256:[a-f0-9]{64}$`
+	Digest string `json:"digest"`
+
+	// RunImage to stand on. The newest that the platform knows for the image's
+	// present one when empty.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^[^\s]*$`
+	RunImage string `json:"runImage,omitempty"`
+}
+
+// BuildSource is the source of a Build: exactly one of archive and git.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.archive) != has(self.git)",message="set exactly one of source.archive and source.git"
 type BuildSource struct {
 	// Archive that the function service keeps for this namespace.
-	Archive Archive `json:"archive"`
+	// +optional
+	Archive Archive `json:"archive,omitzero"`
+
+	// Git is a folder of a git repository. Its Secret is in the namespace of
+	// the Build.
+	// +optional
+	Git *GitSource `json:"git,omitempty"`
+
+	// Include lists the paths of the repository that git.path needs.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	Include []string `json:"include,omitempty"`
 }
 
 // PhaseName is a step of a build, in the order of this list.
@@ -65,6 +116,8 @@ const (
 	PhaseRestore PhaseName = "restore"
 	PhaseBuild   PhaseName = "build"
 	PhaseExport  PhaseName = "export"
+	// PhaseRebase is the only step of a Build that rebases, besides the queue.
+	PhaseRebase PhaseName = "rebase"
 )
 
 // PhaseState is where a step stands.
@@ -82,7 +135,7 @@ const (
 
 // BuildPhase is one step of a build and its times.
 type BuildPhase struct {
-	// Name of the step; also the name of its container.
+	// Name of the step. Steps of the same trust share a container.
 	Name PhaseName `json:"name"`
 	// State of the step.
 	State PhaseState `json:"state"`
@@ -117,13 +170,47 @@ type BuildStatus struct {
 	// +optional
 	Image string `json:"image,omitempty"`
 
-	// SourceDigest of the archive that was built.
+	// SourceDigest of the source that was built: of the archive, or of the files
+	// that were taken from the repository.
 	// +optional
 	SourceDigest string `json:"sourceDigest,omitempty"`
+
+	// Inputs are what the image is made from.
+	// +optional
+	Inputs *BuildInputs `json:"inputs,omitempty"`
+
+	// Decision is why this Build was made, against the one before it.
+	// +optional
+	Decision *BuildDecision `json:"decision,omitempty"`
+
+	// BuilderImage that ran the buildpacks, by digest.
+	// +optional
+	BuilderImage string `json:"builderImage,omitempty"`
+
+	// RunImage is the base that the image stands on, by digest.
+	// +optional
+	RunImage string `json:"runImage,omitempty"`
+
+	// ReusedFrom is an earlier Build of the same inputs, whose image this is.
+	// +optional
+	ReusedFrom string `json:"reusedFrom,omitempty"`
+
+	// Revision is the commit that was built.
+	// +optional
+	Revision string `json:"revision,omitempty"`
 
 	// CacheUsed says whether a cache of an earlier build was restored.
 	// +optional
 	CacheUsed bool `json:"cacheUsed,omitempty"`
+
+	// CacheBytes is the size of the cache that the build left in the registry,
+	// compressed; 0 after it was dropped for being over the platform's limit.
+	// +optional
+	CacheBytes *int64 `json:"cacheBytes,omitempty"`
+
+	// Log is where the log is kept after the pod is gone.
+	// +optional
+	Log *BuildLog `json:"log,omitempty"`
 
 	// PodName is the pod of the build, in the namespace of builds.
 	// +optional
@@ -138,7 +225,18 @@ type BuildStatus struct {
 	FinishTime *metav1.Time `json:"finishTime,omitempty"`
 }
 
-// Build turns one source archive into one image, once.
+// BuildLog is a log that is kept in the registry.
+type BuildLog struct {
+	// Reference of the artifact. `knit build logs` reads it.
+	Reference string `json:"reference"`
+	// Bytes that were kept.
+	Bytes int64 `json:"bytes"`
+	// Truncated says that the beginning of a phase's log was left out.
+	// +optional
+	Truncated bool `json:"truncated,omitempty"`
+}
+
+// Build turns one source into one image, once.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -148,6 +246,7 @@ type BuildStatus struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Image",type=string,priority=1,JSONPath=`.status.image`
+// +kubebuilder:printcolumn:name="Base",type=string,priority=1,JSONPath=`.status.runImage`
 type Build struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

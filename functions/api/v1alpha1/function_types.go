@@ -7,7 +7,7 @@ import (
 
 // Language is the programming language of a function.
 //
-// +kubebuilder:validation:Enum=go
+// +kubebuilder:validation:Enum=go;node;python
 type Language string
 
 // LanguageGo is Go; a folder with a go.mod is recognised as Go.
@@ -57,6 +57,8 @@ type FunctionSpec struct {
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitzero"`
 
+	PodOptions `json:",inline"`
+
 	// Scale bounds and steers the number of replicas.
 	// +optional
 	Scale Scale `json:"scale,omitzero"`
@@ -73,6 +75,18 @@ type FunctionSpec struct {
 	// +optional
 	Visibility Visibility `json:"visibility,omitempty"`
 
+	// Traffic splits the requests between revisions; all go to the newest ready
+	// one when empty.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="self.map(t, has(t.percent) ? t.percent : 0).sum() == 100",message="the percents of spec.traffic must add up to 100"
+	Traffic []TrafficTarget `json:"traffic,omitempty"`
+
+	// Rollback sends requests to an older revision. "knit rollback" sets it.
+	// +optional
+	Rollback *Rollback `json:"rollback,omitempty"`
+
 	// Events are delivered to the function as CloudEvents by HTTP. What the
 	// function answers, if it is a CloudEvent, goes back to the same broker.
 	// +optional
@@ -81,9 +95,11 @@ type FunctionSpec struct {
 	Events []EventSource `json:"events,omitempty"`
 }
 
-// Source is where a function comes from: exactly one of archive and image.
+// Source is where a function comes from: exactly one of archive, git and image.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.archive) != has(self.image)",message="set exactly one of source.archive (a pushed folder: run `knit deploy`) and source.image"
+// +kubebuilder:validation:XValidation:rule="[has(self.archive), has(self.git), has(self.image)].filter(x, x).size() == 1",message="set exactly one of source.archive (a pushed folder: run `knit deploy`), source.git and source.image"
+// +kubebuilder:validation:XValidation:rule="!has(self.git) || !has(self.path)",message="source.path is a folder beside the manifest; with source.git, the folder in the repository is source.git.path"
+// +kubebuilder:validation:XValidation:rule="!has(self.image) || !has(self.include)",message="source.include has no use with source.image, which is not built"
 type Source struct {
 	// Path is the folder that the archive was made from, relative to the
 	// manifest. `knit deploy` reads it; the cluster keeps it for information.
@@ -91,9 +107,24 @@ type Source struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Path string `json:"path,omitempty"`
 
+	// Include lists the shared folders and files that the function's folder
+	// needs, such as ../shared, relative to what path is relative to: the
+	// manifest, or with git the root of the repository. The source is then the
+	// function's folder and these, below their common root.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	Include []string `json:"include,omitempty"`
+
 	// Archive is a folder that was pushed to the function service.
 	// +optional
 	Archive *Archive `json:"archive,omitempty"`
+
+	// Git is a folder of a git repository, fetched by the build.
+	// +optional
+	Git *GitSource `json:"git,omitempty"`
 
 	// Image is a ready image, by digest or tag. Nothing is built for it.
 	// +optional
@@ -103,15 +134,31 @@ type Source struct {
 	Image string `json:"image,omitempty"`
 }
 
+// Built reports whether the platform makes the image of the source.
+func (s Source) Built() bool { return s.Archive != nil || s.Git != nil }
+
 // Archive is a source archive that the function service keeps for one namespace.
 type Archive struct {
 	// Digest of the archive, "sha256:" and 64 hexadecimal digits.
 	// +kubebuilder:validation:Pattern=`^sha256:[a-f0-9]{64}$`
 	Digest string `json:"digest"`
+
+	// Path is the function's folder in the archive, when shared paths are in it
+	// as well; the archive's root when empty.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Path string `json:"path,omitempty"`
 }
 
 // BuildOptions change how source becomes an image.
 type BuildOptions struct {
+	// Builder is a CNB builder image to build with. The platform's when empty;
+	// the platform's setting allowed-builders says which others there are.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^[^\s]*$`
+	Builder string `json:"builder,omitempty"`
+
 	// Env is given to the buildpacks. Values are plain text: build pods live in
 	// a namespace of their own and can read no Secret of anybody.
 	// +optional
@@ -155,6 +202,12 @@ type Scale struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Min *int32 `json:"min,omitempty"`
+	// Initial is the number of replicas that a new revision starts with, before
+	// it gets requests; 1 when empty. 0 needs allow-zero-initial-scale of Knative.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Initial *int32 `json:"initial,omitempty"`
 	// Max is the largest number of replicas; 0 or empty is the platform's limit.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
@@ -174,6 +227,13 @@ type Scale struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Concurrency *int64 `json:"concurrency,omitempty"`
+	// Burst is how many requests more than the replicas are sized for come
+	// through Knative's activator, which buffers; -1 all of them, 0 none unless
+	// the function is at zero. The platform's setting when empty.
+	// +optional
+	// +kubebuilder:validation:Minimum=-1
+	// +kubebuilder:validation:Maximum=1000000
+	Burst *int32 `json:"burst,omitempty"`
 	// IdleAfter keeps the last replica for this long after the last request,
 	// e.g. "5m", at most one hour. The platform's setting when empty.
 	// +optional
@@ -208,13 +268,27 @@ type FunctionStatus struct {
 	// +optional
 	Image string `json:"image,omitempty"`
 
-	// SourceDigest is the digest of the archive that Image was built from.
+	// SourceDigest is the digest of the source that Image was built from.
 	// +optional
 	SourceDigest string `json:"sourceDigest,omitempty"`
+
+	// SourceRevision is the commit that Image was built from.
+	// +optional
+	SourceRevision string `json:"sourceRevision,omitempty"`
+
+	// ObservedRebuild is the value of the annotation knit.dev/rebuild that this
+	// status is about.
+	// +optional
+	ObservedRebuild string `json:"observedRebuild,omitempty"`
 
 	// LatestReadyRevision is the Knative Revision that answers requests.
 	// +optional
 	LatestReadyRevision string `json:"latestReadyRevision,omitempty"`
+
+	// Traffic is how requests are shared out now.
+	// +optional
+	// +listType=atomic
+	Traffic []TrafficShare `json:"traffic,omitempty"`
 
 	// Replicas is how many pods of that Revision run: 0 when it is scaled to
 	// zero, absent when Knative has not said yet.
@@ -224,6 +298,11 @@ type FunctionStatus struct {
 	// BuildRef is the name of the Build of the wanted source, in the same namespace.
 	// +optional
 	BuildRef string `json:"buildRef,omitempty"`
+
+	// Decision is what the last look at the inputs of the image decided, check
+	// by check.
+	// +optional
+	Decision *BuildDecision `json:"decision,omitempty"`
 }
 
 // Address is an address of the shape that Knative's Addressable has.

@@ -15,3 +15,7 @@ const (
 // AnnotationSourceDigest is on the revision of a Function: the digest of the
 // source archive that its image was built from.
 const AnnotationSourceDigest = "knit.dev/source-digest"
+
+// AnnotationCancel on a Build, with any value but "", asks for its end. The
+// Build stays, as cancelled, in the history.
+const AnnotationCancel = "knit.dev/cancel"

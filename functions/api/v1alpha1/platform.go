@@ -54,6 +54,20 @@ func (p Platform) Repository(namespace, function string) string {
 	return strings.Join(append(parts, namespace, function), "/")
 }
 
+// LogReference is where the log of a Build is kept in the registry, outside of
+// any repository that a function's image goes to. Nobody chooses a UID, so
+// nobody's Build can name another's log.
+func (p Platform) LogReference(b *Build) string {
+	return p.Repository(b.Namespace, b.Spec.Function) + "/logs:build-" + string(b.UID)
+}
+
+// LogMediaType is a layer of a kept log: the text of one phase, which the
+// layer's annotation LogPhaseAnnotation names.
+const (
+	LogMediaType       = "application/vnd.knit.build.log.v1.text"
+	LogPhaseAnnotation = "dev.knit.build.phase"
+)
+
 // ExternalURL adds the port of the gateway to a URL of Knative. A URL inside of
 // the cluster, outside of the domain, stays as it is.
 func (p Platform) ExternalURL(raw string) string {

@@ -77,6 +77,50 @@ func TestValidateFunction(t *testing.T) {
 	}
 }
 
+func TestValidateGitSource(t *testing.T) {
+	cases := map[string]struct {
+		source Source
+		want   string
+	}{
+		"https":             {source: Source{Git: &GitSource{URL: "https://github.com/a/b"}}},
+		"private range":     {source: Source{Git: &GitSource{URL: "https://10.1.2.3/a"}}},
+		"ssh with key":      {source: Source{Git: &GitSource{URL: "git@github.com:a/b", SecretName: "key"}}},
+		"ssh without key":   {source: Source{Git: &GitSource{URL: "git@github.com:a/b"}}, want: "spec.source.git.secretName"},
+		"loopback":          {source: Source{Git: &GitSource{URL: "https://127.0.0.1/a"}}, want: "spec.source.git.url"},
+		"localhost":         {source: Source{Git: &GitSource{URL: "https://localhost/a"}}, want: "machine itself"},
+		"metadata":          {source: Source{Git: &GitSource{URL: "https://169.254.169.254/latest"}}, want: "metadata"},
+		"file":              {source: Source{Git: &GitSource{URL: "file:///etc"}}, want: "knit deploy"},
+		"path out":          {source: Source{Git: &GitSource{URL: "https://github.com/a/b", Path: "../x"}}, want: "spec.source.git.path"},
+		"include out":       {source: Source{Git: &GitSource{URL: "https://github.com/a/b", Path: "fn"}, Include: []string{"../x"}}, want: "leads out"},
+		"revision range":    {source: Source{Git: &GitSource{URL: "https://github.com/a/b", Revision: "a..b"}}, want: "spec.source.git.revision"},
+		"archive path":      {source: Source{Archive: &Archive{Path: "a/fn"}}},
+		"archive path out":  {source: Source{Archive: &Archive{Path: "../fn"}}, want: "spec.source.archive.path"},
+		"password repeated": {source: Source{Git: &GitSource{URL: "https://me:hunter2@github.com/a"}}, want: "https://…@github.com/a"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			err := (&Function{Spec: FunctionSpec{Source: c.source}}).Validate().ToAggregate()
+			expect(t, err, c.want)
+			if err != nil && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error repeats a password: %v", err)
+			}
+		})
+	}
+}
+
+func TestFunctionPath(t *testing.T) {
+	for want, source := range map[string]BuildSource{
+		".":       {},
+		"a/fn":    {Archive: Archive{Path: "a/fn"}},
+		"fn":      {Git: &GitSource{Path: "apps/fn"}, Include: []string{"apps/shared"}},
+		"apps/fn": {Git: &GitSource{Path: "apps/fn"}, Include: []string{"go.mod"}},
+	} {
+		if got, err := source.FunctionPath(); err != nil || got != want {
+			t.Errorf("%+v: %q, %v, want %q", source, got, err, want)
+		}
+	}
+}
+
 func TestValidateSchedule(t *testing.T) {
 	sink := Destination{URI: "http://a.example"}
 	cases := map[string]struct {

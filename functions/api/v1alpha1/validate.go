@@ -36,6 +36,7 @@ func (f *Function) Validate() field.ErrorList {
 	if m := f.Spec.Scale; m.Metric == MetricRPS && m.Target == nil {
 		errs = append(errs, field.Required(spec.Child("scale", "target"), "metric rps needs the requests per second of one replica"))
 	}
+	errs = append(errs, f.Spec.Source.validate(spec.Child("source"))...)
 	for i, e := range f.Spec.Events {
 		for j, filter := range e.Filters {
 			errs = append(errs, filter.validate(spec.Child("events").Index(i).Child("filters").Index(j))...)

@@ -118,6 +118,15 @@ func (p Printer) List(format Format, objects []client.Object) (bool, error) {
 	return true, p.encode(format, map[string]any{"apiVersion": "v1", "kind": "List", "items": objects})
 }
 
+// PrintValue writes a value that is no object of the API as JSON or YAML. It
+// reports false for the other formats, which the caller writes itself.
+func PrintValue(out io.Writer, format Format, value any) (bool, error) {
+	if format != JSON && format != YAML {
+		return false, nil
+	}
+	return true, Printer{Out: out}.encode(format, value)
+}
+
 // stamp restores the kind, which typed clients drop, and leaves out the
 // bookkeeping of field owners, which nobody asked for.
 func (p Printer) stamp(object client.Object) error {

@@ -3,6 +3,7 @@ package cmdline
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -66,7 +67,8 @@ func StatusError(response *http.Response) error {
 // unwrapURL drops "Get https://…:" from a transport's error: the command says
 // in its own words what it tried.
 func unwrapURL(err error) error {
-	if wrapped, ok := err.(*url.Error); ok {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
 		return wrapped.Err
 	}
 	return err

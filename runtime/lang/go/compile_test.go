@@ -19,6 +19,8 @@ func TestScaffoldCompiles(t *testing.T) {
 		"event to error":        {events, "func Handle(e event.Event) error { return nil }"},
 		"event to event":        {events, "func Handle(e event.Event) *event.Event { return nil }"},
 		"event to event, error": {events, "func Handle(e event.Event) (*event.Event, error) { return nil, nil }"},
+		"an instance":           {web, "type F struct{}\nfunc New() *F { return nil }\nfunc (*F) Handle(w http.ResponseWriter, r *http.Request) {}"},
+		"an instance of events": {events, "type F struct{}\nfunc New() *F { return nil }\nfunc (*F) Handle(e event.Event) (*event.Event, error) { return nil, nil }"},
 		"the SDK's result":      {"cloudevents \"github.com/cloudevents/sdk-go/v2\"", "func Handle(e cloudevents.Event) (*cloudevents.Event, cloudevents.Result) { return nil, nil }"},
 	}
 	for name, c := range cases {

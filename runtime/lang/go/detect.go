@@ -14,8 +14,12 @@ import (
 	"strings"
 )
 
-// handlerName is the function that Knit and Knative's func both look for.
-const handlerName = "Handle"
+// The names that Knit and Knative's func both look for: a function Handle, or
+// a function New whose result has a method Handle.
+const (
+	handlerName     = "Handle"
+	constructorName = "New"
+)
 
 // ErrNoGo means that a folder holds no Go source: it is another language's.
 var ErrNoGo = errors.New("no Go files")
@@ -34,16 +38,65 @@ func Detect(dir string) (Function, error) {
 	if err := onePackage(files, set); err != nil {
 		return Function{}, err
 	}
-	for _, file := range files {
-		for _, declaration := range file.Decls {
-			function, ok := declaration.(*ast.FuncDecl)
-			if ok && function.Name.Name == handlerName && function.Recv == nil {
-				return classify(file, function, set.Position(function.Pos()))
-			}
+	if handle, file := findFunction(files, handlerName, ""); handle != nil {
+		return classify(file, handle, set.Position(handle.Pos()))
+	}
+	if made := constructed(files); made != "" {
+		if handle, file := findFunction(files, handlerName, made); handle != nil {
+			function, err := classify(file, handle, set.Position(handle.Pos()))
+			function.Instanced = true
+			return function, err
 		}
 	}
 	at := set.Position(files[0].Package)
 	return Function{}, fmt.Errorf("%s: package %s has no function %s; add one of\n%s", at, files[0].Name.Name, handlerName, accepted)
+}
+
+// findFunction returns a declaration by name, a method when receiver is the
+// name of a type, and the file that it is in.
+func findFunction(files []*ast.File, name, receiver string) (*ast.FuncDecl, *ast.File) {
+	for _, file := range files {
+		for _, declaration := range file.Decls {
+			function, ok := declaration.(*ast.FuncDecl)
+			if ok && function.Name.Name == name && receiverName(function) == receiver {
+				return function, file
+			}
+		}
+	}
+	return nil, nil
+}
+
+// receiverName is the type whose method a function is, empty when it is none.
+func receiverName(function *ast.FuncDecl) string {
+	if function.Recv == nil || len(function.Recv.List) != 1 {
+		return ""
+	}
+	return localType(function.Recv.List[0].Type)
+}
+
+// constructed is the type that New, without parameters, returns by value or
+// pointer; empty when there is no such New.
+func constructed(files []*ast.File) string {
+	function, _ := findFunction(files, constructorName, "")
+	if function == nil || function.Type.TypeParams != nil || len(function.Type.Params.List) > 0 {
+		return ""
+	}
+	results := function.Type.Results
+	if results == nil || len(results.List) != 1 || len(results.List[0].Names) > 1 {
+		return ""
+	}
+	return localType(results.List[0].Type)
+}
+
+// localType is the name of a type of the package itself, pointers left aside.
+func localType(expr ast.Expr) string {
+	if star, ok := expr.(*ast.StarExpr); ok {
+		expr = star.X
+	}
+	if ident, ok := expr.(*ast.Ident); ok {
+		return ident.Name
+	}
+	return ""
 }
 
 // parseFolder returns the files in the order of their names; positions are relative to dir.

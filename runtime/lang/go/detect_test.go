@@ -69,6 +69,18 @@ func TestDetectFindsTheSignature(t *testing.T) {
 			"import cloudevents \"github.com/cloudevents/sdk-go/v2\"\nfunc Handle(e cloudevents.Event) (*cloudevents.Event, cloudevents.Result) { return nil, nil }",
 			Function{Kind: CloudEvent, ReturnsEvent: true, ReturnsError: true},
 		},
+		"a method of what New returns": {
+			httpImports + "type F struct{}\nfunc New() *F { return &F{} }\nfunc (f *F) Handle(w http.ResponseWriter, r *http.Request) {}",
+			Function{Kind: HTTP, Instanced: true},
+		},
+		"a method for events of what New returns by value": {
+			eventImports + "type F struct{}\nfunc (F) Handle(ctx context.Context, e event.Event) error { return nil }\nfunc New() F { return F{} }",
+			Function{Kind: CloudEvent, Instanced: true, TakesContext: true, ReturnsError: true},
+		},
+		"a function Handle comes before New": {
+			httpImports + "type F struct{}\nfunc New() *F { return nil }\nfunc Handle(w http.ResponseWriter, r *http.Request) {}",
+			Function{Kind: HTTP},
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -94,6 +106,9 @@ func TestDetectSaysWhatIsWrongAndWhere(t *testing.T) {
 	}{
 		"no Handle":           {[]string{"f.go", "package function\n"}, []string{"f.go:1:1", "no function Handle", "w http.ResponseWriter"}},
 		"a method is none":    {[]string{"f.go", "package function\ntype T int\nfunc (T) Handle() {}"}, []string{"no function Handle"}},
+		"New without Handle":  {[]string{"f.go", "package function\ntype T int\nfunc New() T { return 0 }"}, []string{"no function Handle", "func New() *T"}},
+		"New of parameters":   {[]string{"f.go", "package function\n" + httpImports + "type T int\nfunc New(x int) T { return 0 }\nfunc (T) Handle(w http.ResponseWriter, r *http.Request) {}"}, []string{"no function Handle"}},
+		"a bad method":        {[]string{"f.go", "package function\ntype T int\nfunc New() T { return 0 }\nfunc (T) Handle() {}"}, []string{"f.go:4:1", "use one of"}},
 		"a test is none":      {[]string{"f.go", "package function", "f_test.go", "package function\nfunc Handle() {}"}, []string{"no function Handle"}},
 		"no parameters":       {[]string{"f.go", "package function\n\nfunc Handle() {}"}, []string{"f.go:3:1", "func Handle()", "use one of"}},
 		"a request by value":  {[]string{"f.go", "package function\n" + httpImports + "func Handle(w http.ResponseWriter, r http.Request) {}"}, []string{"f.go:7:1", "r http.Request"}},

@@ -26,6 +26,9 @@ type Function struct {
 	Kind    Kind           // what the function takes
 	Pos     token.Position // of the function, the file relative to the folder
 
+	// Instanced means that Handle is a method of what the package's New returns.
+	Instanced bool
+
 	TakesContext bool // a leading context.Context
 	ReturnsEvent bool // *event.Event, CloudEvent only
 	ReturnsError bool // error, CloudEvent only
@@ -36,4 +39,5 @@ const accepted = `  func Handle(w http.ResponseWriter, r *http.Request)
   func Handle(ctx context.Context, w http.ResponseWriter, r *http.Request)
   func Handle(e event.Event)
   func Handle(ctx context.Context, e event.Event) (*event.Event, error)
-where event is github.com/cloudevents/sdk-go/v2/event; ctx, *event.Event and error may each be left out`
+where event is github.com/cloudevents/sdk-go/v2/event; ctx, *event.Event and error may each be left out;
+or one of them as a method of the type T of a function: func New() *T`

@@ -36,8 +36,10 @@ func Main(m *testing.M, commands func(*cmdline.Env) []*cobra.Command) {
 //	cluster/*.yaml   objects of the API server; $FUNCTION_PORT stands for the
 //	                 port of a function that tells what it was sent
 //	status/KIND-NAME.yaml  what the status of an object becomes after it was
-//	                 applied, one document for each time it is read
-//	logs/POD.log     logs of pods, and logs/build-NAME.log those of builds
+//	                 applied, one document for each time it is read;
+//	                 observedGeneration: 0 stands for the present one
+//	logs/POD.log     logs of pods, logs/build-NAME.log those of builds, and
+//	                 logs/sbom-NAME.log bills of materials
 //
 // and finds every request to the API server in the file requests. The command
 // code asserts the exit code of the last failed command line.

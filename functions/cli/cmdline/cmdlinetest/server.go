@@ -20,12 +20,14 @@ import (
 	"strings"
 	"sync"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 )
 
@@ -137,6 +139,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *server) service(w http.ResponseWriter, r *http.Request) {
 	name := filepath.Base(r.URL.Path)
 	switch {
+	case strings.HasSuffix(r.URL.Path, "/sbom"):
+		s.serveLog(w, "sbom-"+filepath.Base(strings.TrimSuffix(r.URL.Path, "/sbom"))+".log")
 	case strings.HasSuffix(r.URL.Path, "/log"):
 		s.serveLog(w, "build-"+filepath.Base(strings.TrimSuffix(r.URL.Path, "/log"))+".log")
 	case r.Method == http.MethodHead && !s.sources[r.URL.Path]:
@@ -162,16 +166,18 @@ func (s *server) serveLog(w http.ResponseWriter, file string) {
 	_, _ = w.Write(raw)
 }
 
-// kubernetes serves objects: read, list, apply, delete.
+// kubernetes serves objects: read, list, create, patch, apply, delete.
 func (s *server) kubernetes(w http.ResponseWriter, r *http.Request) {
 	object, found := s.objects[r.URL.Path]
 	_, name := filepath.Split(r.URL.Path)
 	switch {
+	case r.Method == http.MethodPost:
+		s.create(w, r)
 	case r.Method == http.MethodPatch:
 		s.apply(w, r)
 	case found && r.Method == http.MethodGet:
 		s.advance(object)
-		answer(w, object)
+		answer(w, observed(object))
 	case found && r.Method == http.MethodDelete:
 		delete(s.objects, r.URL.Path)
 		answer(w, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess})
@@ -219,9 +225,17 @@ func namesList(path string) bool {
 	return strings.Count(rest, "/")%2 == 0
 }
 
-// apply stores an object whole. A changed spec is a new generation.
+// apply stores an object whole, or what a merge patch makes of it, or, as another
+// field owner than the command line's usual one, adds its annotations; those
+// stay then. A changed spec is a new generation.
 func (s *server) apply(w http.ResponseWriter, r *http.Request) {
 	raw, _ := io.ReadAll(r.Body)
+	if old := s.objects[r.URL.Path]; old != nil && r.Header.Get("Content-Type") == string(types.MergePatchType) {
+		// What a merge patch leaves out stays.
+		fmt.Fprintf(s.requests, "  %s\n", raw)
+		whole, _ := json.Marshal(old.Object)
+		raw, _ = jsonpatch.MergePatch(whole, raw)
+	}
 	object := &unstructured.Unstructured{}
 	if err := json.Unmarshal(raw, &object.Object); err != nil {
 		fail(w, apierrors.NewBadRequest(err.Error()))
@@ -229,6 +243,15 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) {
 	}
 	generation := int64(1)
 	if old := s.objects[r.URL.Path]; old != nil {
+		annotations := old.GetAnnotations()
+		if len(annotations) == 0 {
+			annotations = object.GetAnnotations()
+		}
+		maps.Copy(annotations, object.GetAnnotations())
+		if object.Object["spec"] == nil && old.Object["spec"] != nil {
+			object = old.DeepCopy()
+		}
+		object.SetAnnotations(annotations)
 		generation = old.GetGeneration()
 		object.Object["status"] = old.Object["status"]
 		before, _ := json.Marshal(old.Object["spec"])
@@ -246,12 +269,50 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) {
 	answer(w, object)
 }
 
+// create stores a new object. A generated name ends with a number from 1.
+func (s *server) create(w http.ResponseWriter, r *http.Request) {
+	raw, _ := io.ReadAll(r.Body)
+	object := &unstructured.Unstructured{}
+	if err := json.Unmarshal(raw, &object.Object); err != nil {
+		fail(w, apierrors.NewBadRequest(err.Error()))
+		return
+	}
+	for n := 1; object.GetName() == ""; n++ {
+		if name := object.GetGenerateName() + strconv.Itoa(n); s.objects[r.URL.Path+"/"+name] == nil {
+			object.SetName(name)
+		}
+	}
+	object.SetGeneration(1)
+	object.SetResourceVersion("1")
+	object.SetUID(types.UID("uid-" + object.GetName()))
+	fmt.Fprintf(s.requests, "  %s\n", raw)
+	s.objects[r.URL.Path+"/"+object.GetName()] = object
+	answer(w, object)
+}
+
 // advance gives an object its next recorded status; the last one stays.
 func (s *server) advance(object *unstructured.Unstructured) {
 	key := strings.ToLower(object.GetKind()) + "-" + object.GetName()
 	if waiting := s.statuses[key]; len(waiting) > 0 {
 		object.Object["status"], s.statuses[key] = waiting[0], waiting[1:]
 	}
+}
+
+// observed is an object whose conditions are about its present generation where
+// the script says observedGeneration: 0.
+func observed(object *unstructured.Unstructured) *unstructured.Unstructured {
+	object = object.DeepCopy()
+	conditions, found, err := unstructured.NestedSlice(object.Object, "status", "conditions")
+	if !found || err != nil {
+		return object
+	}
+	for _, c := range conditions {
+		if c, ok := c.(map[string]any); ok && fmt.Sprint(c["observedGeneration"]) == "0" {
+			c["observedGeneration"] = object.GetGeneration()
+		}
+	}
+	_ = unstructured.SetNestedSlice(object.Object, conditions, "status", "conditions")
+	return object
 }
 
 func fail(w http.ResponseWriter, err *apierrors.StatusError) {

@@ -23,7 +23,7 @@ const childMode = "KNIT_SHIM_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childMode) != "" {
-		os.Exit(Main(HTTP(childFunction)))
+		os.Exit(Main(Function{Handler: HTTP(childFunction)}))
 	}
 	os.Exit(m.Run())
 }
@@ -294,11 +294,11 @@ func TestDrainEndsAtTheTimeout(t *testing.T) {
 func TestWrongSettingsAreNamed(t *testing.T) {
 	env := map[string]string{
 		"PORT": "http", "KNIT_TIMEOUT": "5", "KNIT_DRAIN_DELAY": "-1s",
-		"KNIT_MAX_BODY_BYTES": "10Mi", "KNIT_LOG_LEVEL": "loud", "KNIT_MODE": "job",
+		"KNIT_MAX_BODY_BYTES": "10Mi", "KNIT_LOG_LEVEL": "loud", "KNIT_MODE": "batch", "KNIT_JOB_DATA": "{", "KNIT_JOB_EVENT": "x",
 	}
 	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
 	var out bytes.Buffer
-	if code := run(context.Background(), http.NotFoundHandler(), lookup, &out); code != exitUsage {
+	if code := run(context.Background(), Function{Handler: http.NotFoundHandler()}, lookup, &out); code != exitUsage {
 		t.Errorf("exit code %d, want %d", code, exitUsage)
 	}
 	for name, value := range env {

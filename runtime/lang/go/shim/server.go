@@ -33,6 +33,8 @@ const (
 type server struct {
 	settings settings
 	handler  http.Handler
+	events   bool // the handler takes CloudEvents only
+	instance any  // of the user's New; nil when there is none
 	log      *slog.Logger
 	http     *http.Server
 
@@ -40,8 +42,8 @@ type server struct {
 	inFlight atomic.Int64
 }
 
-func newServer(s settings, handler http.Handler, log *slog.Logger) *server {
-	srv := &server{settings: s, handler: handler, log: log}
+func newServer(s settings, f Function, log *slog.Logger) *server {
+	srv := &server{settings: s, handler: f.Handler, events: f.Events, instance: f.Instance, log: log}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // Knative speaks h2c to ports named h2c
@@ -61,22 +63,12 @@ func newServer(s settings, handler http.Handler, log *slog.Logger) *server {
 func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case livenessPath:
-		w.WriteHeader(http.StatusOK)
+		s.alive(w, r)
 	case readinessPath:
-		s.ready(w)
+		s.ready(w, r)
 	default:
 		s.invoke(w, r)
 	}
-}
-
-// ready needs no more than a listening process before draining: Go has loaded
-// the user's package, its init functions included, before main runs.
-func (s *server) ready(w http.ResponseWriter) {
-	if s.draining.Load() {
-		http.Error(w, "draining", http.StatusServiceUnavailable)
-		return
-	}
-	w.WriteHeader(http.StatusOK)
 }
 
 // invoke runs the function for one request within its bounds.
@@ -118,16 +110,25 @@ func (s *server) recoverPanic(r *http.Request, answer *recorder) {
 	if cause == nil {
 		return
 	}
-	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+	if errors.Is(asError(cause), http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)
 	}
-	attributes := append(requestAttributes(r), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
-	s.log.Error("function panicked", attributes...)
+	s.logPanic(r, cause)
 	if answer.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
 	clear(answer.Header())
 	http.Error(answer, "the function panicked; its log has the stack", http.StatusInternalServerError)
+}
+
+func asError(cause any) error {
+	err, _ := cause.(error)
+	return err
+}
+
+func (s *server) logPanic(r *http.Request, cause any) {
+	attributes := append(requestAttributes(r), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+	s.log.Error("function panicked", attributes...)
 }
 
 func (s *server) logRequest(r *http.Request, answer *recorder, begun time.Time) {

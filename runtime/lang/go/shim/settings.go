@@ -3,6 +3,7 @@
 package shim
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -28,13 +29,22 @@ type settings struct {
 	BodyLimit  int64         // bytes of one request body; 0 means no limit
 	DrainDelay time.Duration // how long requests are still taken after SIGTERM
 	LogLevel   slog.Level
+	TimeoutSet bool // whether somebody chose Timeout; a job has none otherwise
+	Mode       string
+	Job        job
 }
+
+// The modes of a process.
+const (
+	modeServe = "serve"
+	modeJob   = "job"
+)
 
 func (s settings) address() string { return net.JoinHostPort(s.Host, s.Port) }
 
 // readSettings reports every wrong setting at once, by name.
 func readSettings(lookup func(string) (string, bool)) (settings, error) {
-	s := settings{Port: defaultPort, Timeout: defaultTimeout, BodyLimit: defaultBodyLimit, DrainDelay: defaultDrainDelay}
+	s := settings{Port: defaultPort, Timeout: defaultTimeout, BodyLimit: defaultBodyLimit, DrainDelay: defaultDrainDelay, Mode: modeServe}
 	var problems []error
 	read := func(name string, set func(string) error) {
 		value, ok := lookup(name)
@@ -47,7 +57,7 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 	}
 	read("KNIT_HOST", func(v string) error { s.Host = v; return nil })
 	read("PORT", func(v string) error { s.Port = v; return checkPort(v) })
-	read("KNIT_TIMEOUT", func(v string) error { return setDuration(&s.Timeout, v, time.Millisecond) })
+	read("KNIT_TIMEOUT", func(v string) error { s.TimeoutSet = true; return setDuration(&s.Timeout, v, time.Millisecond) })
 	read("KNIT_DRAIN_DELAY", func(v string) error { return setDuration(&s.DrainDelay, v, 0) })
 	read("KNIT_MAX_BODY_BYTES", func(v string) error { return setBytes(&s.BodyLimit, v) })
 	read("KNIT_LOG_LEVEL", func(v string) error {
@@ -57,12 +67,24 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 		return nil
 	})
 	read("KNIT_MODE", func(v string) error {
-		if v != "serve" {
-			return errors.New(`this runtime only knows the mode "serve"`)
+		if v != modeServe && v != modeJob {
+			return errors.New("want serve or job")
 		}
+		s.Mode = v
 		return nil
 	})
+	read("KNIT_JOB_EVENT", func(v string) error { s.Job.event = v; return checkJSON(v) })
+	read("KNIT_JOB_DATA", func(v string) error { s.Job.data = v; return checkJSON(v) })
+	read("KNIT_JOB_RESULT", func(v string) error { s.Job.result = v; return nil })
+	read("JOB_COMPLETION_INDEX", func(v string) error { s.Job.index = v; return nil })
 	return s, errors.Join(problems...)
+}
+
+func checkJSON(value string) error {
+	if !json.Valid([]byte(value)) {
+		return errors.New("want JSON")
+	}
+	return nil
 }
 
 func checkPort(value string) error {

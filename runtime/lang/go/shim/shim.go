@@ -23,10 +23,20 @@ import (
 
 // Exit codes of a function's process.
 const (
-	exitOK     = 0
-	exitFailed = 1  // could not listen, or requests were cut off while stopping
-	exitUsage  = 64 // a setting in the environment is wrong
+	exitOK      = 0
+	exitFailed  = 1  // could not listen, requests were cut off while stopping, or a job failed
+	exitUsage   = 64 // a setting in the environment is wrong
+	exitRefused = 65 // the function refused the job: another try would not help
 )
+
+// Function is what the generated main hands over.
+type Function struct {
+	Handler http.Handler
+	// Events says that the handler takes CloudEvents only.
+	Events bool
+	// Instance is what the user's New returned; nil when there is none.
+	Instance any
+}
 
 // HTTP makes a handler of the user's plain HTTP function.
 func HTTP(handle func(http.ResponseWriter, *http.Request)) http.Handler {
@@ -38,15 +48,16 @@ func HTTPContext(handle func(context.Context, http.ResponseWriter, *http.Request
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(r.Context(), w, r) })
 }
 
-// Main serves the handler until SIGTERM or SIGINT and returns the exit code of
-// the process. It reads the environment described in runtime/CONTRACT.md.
-func Main(handler http.Handler) int {
+// Main serves the function until SIGTERM or SIGINT, or runs it once as a job,
+// and returns the exit code of the process. It reads the environment described
+// in runtime/CONTRACT.md.
+func Main(f Function) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	return run(ctx, handler, os.LookupEnv, os.Stdout)
+	return run(ctx, f, os.LookupEnv, os.Stdout)
 }
 
-func run(ctx context.Context, handler http.Handler, lookup func(string) (string, bool), out io.Writer) int {
+func run(ctx context.Context, f Function, lookup func(string) (string, bool), out io.Writer) int {
 	settings, err := readSettings(lookup)
 	log := newLogger(out, settings.LogLevel)
 	if err != nil {
@@ -56,12 +67,20 @@ func run(ctx context.Context, handler http.Handler, lookup func(string) (string,
 	// What the function prints through log or slog joins the structured log.
 	slog.SetDefault(log)
 
+	srv := newServer(settings, f, log)
+	if settings.Mode == modeJob {
+		return srv.serveJob(ctx)
+	}
+	if err := srv.start(ctx); err != nil {
+		log.Error("function not started", "error", err.Error())
+		return exitFailed
+	}
 	listener, err := net.Listen("tcp", settings.address())
 	if err != nil {
 		log.Error("function not started", "error", fmt.Sprintf("listen on %s: %v; set PORT to a free port", settings.address(), err))
 		return exitFailed
 	}
-	if err := newServer(settings, handler, log).serve(ctx, listener); err != nil {
+	if err := srv.serve(ctx, listener); err != nil {
 		log.Error("function stopped early", "error", err.Error())
 		return exitFailed
 	}
@@ -91,6 +110,9 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	if err := s.http.Shutdown(end); err != nil {
 		left := s.inFlight.Load()
 		return errors.Join(fmt.Errorf("%d requests still under way after %s: %w", left, s.settings.Timeout, err), s.http.Close())
+	}
+	if err := s.stop(end); err != nil {
+		return err
 	}
 	s.log.Info("function stopped")
 	return nil

@@ -1,4 +1,4 @@
-package cli
+package project
 
 import (
 	"bufio"
@@ -25,49 +25,49 @@ import (
 	"github.com/knit-dev/knit/functions/cli/cmdline"
 )
 
-// manifestName is the file that makes a folder a project.
-const manifestName = "knit.yaml"
+// FileName is the file that makes a folder a project.
+const FileName = "knit.yaml"
 
 // maxManifest is the largest manifest in bytes.
 const maxManifest = 4 << 20
 
-// document is one object of a manifest: as it was written, which is what is
+// Document is one object of a manifest: as it was written, which is what is
 // applied, and typed, which is what is checked.
-type document struct {
-	number   int // from 1
-	written  *unstructured.Unstructured
-	function *v1alpha1.Function // nil for a schedule
-	schedule *v1alpha1.Schedule // nil for a function
+type Document struct {
+	Number   int // from 1
+	Written  *unstructured.Unstructured
+	Function *v1alpha1.Function // nil for a schedule
+	Schedule *v1alpha1.Schedule // nil for a function
 }
 
-// title names the document in messages.
-func (d document) title() string {
-	return fmt.Sprintf("%s %s", strings.ToLower(d.written.GetKind()), d.written.GetName())
+// Title names the document in messages.
+func (d Document) Title() string {
+	return fmt.Sprintf("%s %s", strings.ToLower(d.Written.GetKind()), d.Written.GetName())
 }
 
-// object is the typed object.
-func (d document) object() client.Object {
-	if d.function != nil {
-		return d.function
+// Object is the typed object.
+func (d Document) Object() client.Object {
+	if d.Function != nil {
+		return d.Function
 	}
-	return d.schedule
+	return d.Schedule
 }
 
-// manifest is a knit.yaml.
-type manifest struct {
-	file      string
-	documents []document
+// Manifest is a knit.yaml.
+type Manifest struct {
+	File      string
+	Documents []Document
 }
 
-// functions are the documents that hold a function.
-func (m *manifest) functions() []document {
-	return slices.DeleteFunc(slices.Clone(m.documents), func(d document) bool { return d.function == nil })
+// Functions are the documents that hold a function.
+func (m *Manifest) Functions() []Document {
+	return slices.DeleteFunc(slices.Clone(m.Documents), func(d Document) bool { return d.Function == nil })
 }
 
-// readManifest reads the knit.yaml of a folder, or the named file, and checks
+// Read reads the knit.yaml of a folder, or the named file, and checks
 // all that can be checked without a cluster. Every mistake is reported, not
 // only the first.
-func readManifest(at, namespace string, namespaceGiven bool) (*manifest, error) {
+func Read(at, namespace string, namespaceGiven bool) (*Manifest, error) {
 	file, err := findManifest(at)
 	if err != nil {
 		return nil, err
@@ -80,12 +80,12 @@ func readManifest(at, namespace string, namespaceGiven bool) (*manifest, error) 
 		return nil, cmdline.Usagef("%s has %s, more than the limit of %s", file, cmdline.Bytes(int64(len(raw))), cmdline.Bytes(maxManifest))
 	}
 	m, mistakes := parse(file, raw)
-	for _, d := range m.documents {
+	for _, d := range m.Documents {
 		mistakes = append(mistakes, d.place(file, namespace, namespaceGiven)...)
 		mistakes = append(mistakes, d.check(file)...)
 	}
 	mistakes = append(mistakes, twice(m)...)
-	if len(m.documents) == 0 && len(mistakes) == 0 {
+	if len(m.Documents) == 0 && len(mistakes) == 0 {
 		mistakes = append(mistakes, fmt.Errorf("%s: holds no object; it needs at least one Function", file))
 	}
 	if len(mistakes) > 0 {
@@ -103,19 +103,19 @@ func findManifest(at string) (string, error) {
 	if !info.IsDir() {
 		return at, nil
 	}
-	file := filepath.Join(at, manifestName)
+	file := filepath.Join(at, FileName)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return "", cmdline.Advise(cmdline.Usagef("folder %s has no %s", at, manifestName), "name a folder that has one, such as samples/hello, or write one")
+		return "", cmdline.Advise(cmdline.Usagef("folder %s has no %s", at, FileName), "name a folder that has one, such as samples/hello, or write one")
 	}
 	return file, nil
 }
 
 // parse reads the documents of a manifest. Unknown fields and doubled keys
 // are mistakes: a misspelt field must not be dropped in silence.
-func parse(file string, raw []byte) (*manifest, []error) {
+func parse(file string, raw []byte) (*Manifest, []error) {
 	scheme := newScheme()
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
-	m := &manifest{file: file}
+	m := &Manifest{File: file}
 	var mistakes []error
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(raw)))
 	for number := 1; ; number++ {
@@ -135,63 +135,63 @@ func parse(file string, raw []byte) (*manifest, []error) {
 			mistakes = append(mistakes, fmt.Errorf("%s: document %d: %w", file, number, err))
 			continue
 		}
-		d.number = number
-		m.documents = append(m.documents, d)
+		d.Number = number
+		m.Documents = append(m.Documents, d)
 	}
 }
 
-func parseDocument(decoder runtime.Decoder, text []byte) (document, error) {
+func parseDocument(decoder runtime.Decoder, text []byte) (Document, error) {
 	json, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
-		return document{}, fmt.Errorf("no valid YAML: %s", plain(err))
+		return Document{}, fmt.Errorf("no valid YAML: %s", plain(err))
 	}
-	d := document{written: &unstructured.Unstructured{}}
-	if err := utiljson.Unmarshal(json, &d.written.Object); err != nil {
-		return document{}, fmt.Errorf("no object: %s", plain(err))
+	d := Document{Written: &unstructured.Unstructured{}}
+	if err := utiljson.Unmarshal(json, &d.Written.Object); err != nil {
+		return Document{}, fmt.Errorf("no object: %s", plain(err))
 	}
-	kind := d.written.GroupVersionKind()
+	kind := d.Written.GroupVersionKind()
 	if kind.GroupVersion() != v1alpha1.GroupVersion || kind.Kind != v1alpha1.KindFunction && kind.Kind != v1alpha1.KindSchedule {
-		return document{}, fmt.Errorf("apiVersion %q, kind %q is none of Knit's: use apiVersion %s with kind %s or %s",
-			d.written.GetAPIVersion(), d.written.GetKind(), v1alpha1.GroupVersion, v1alpha1.KindFunction, v1alpha1.KindSchedule)
+		return Document{}, fmt.Errorf("apiVersion %q, kind %q is none of Knit's: use apiVersion %s with kind %s or %s",
+			d.Written.GetAPIVersion(), d.Written.GetKind(), v1alpha1.GroupVersion, v1alpha1.KindFunction, v1alpha1.KindSchedule)
 	}
 	object, _, err := decoder.Decode(json, nil, nil)
 	if err != nil {
-		return document{}, fmt.Errorf("%s: %s", d.title(), plain(err))
+		return Document{}, fmt.Errorf("%s: %s", d.Title(), plain(err))
 	}
 	switch typed := object.(type) {
 	case *v1alpha1.Function:
-		d.function = typed
+		d.Function = typed
 	case *v1alpha1.Schedule:
-		d.schedule = typed
+		d.Schedule = typed
 	}
 	return d, nil
 }
 
 // place settles the namespace of a document.
-func (d document) place(file, namespace string, given bool) []error {
-	own := d.written.GetNamespace()
+func (d Document) place(file, namespace string, given bool) []error {
+	own := d.Written.GetNamespace()
 	if own != "" && given && own != namespace {
 		return []error{d.mistake(file, field.Invalid(field.NewPath("metadata", "namespace"), own, "--namespace says "+namespace+": leave one of the two out"))}
 	}
 	if own == "" {
-		d.written.SetNamespace(namespace)
-		d.object().SetNamespace(namespace)
+		d.Written.SetNamespace(namespace)
+		d.Object().SetNamespace(namespace)
 	}
 	return nil
 }
 
 // check finds what is wrong with a document by itself.
-func (d document) check(file string) []error {
+func (d Document) check(file string) []error {
 	var errs field.ErrorList
-	if d.written.GetName() == "" {
+	if d.Written.GetName() == "" {
 		errs = append(errs, field.Required(field.NewPath("metadata", "name"), "every object needs a name"))
 	}
-	if d.schedule != nil {
-		errs = append(errs, d.schedule.Validate()...)
+	if d.Schedule != nil {
+		errs = append(errs, d.Schedule.Validate()...)
 	}
-	if d.function != nil {
-		errs = append(errs, checkSource(filepath.Dir(file), d.function.Spec.Source)...)
-		errs = append(errs, d.function.Validate()...)
+	if d.Function != nil {
+		errs = append(errs, checkSource(filepath.Dir(file), d.Function.Spec.Source)...)
+		errs = append(errs, d.Function.Validate()...)
 	}
 	mistakes := make([]error, 0, len(errs))
 	for _, err := range errs {
@@ -200,18 +200,27 @@ func (d document) check(file string) []error {
 	return mistakes
 }
 
-// checkSource wants one source, and for a folder that it exists.
+// checkSource wants one source, and for a folder that it and what it includes
+// exist.
 func checkSource(dir string, source v1alpha1.Source) field.ErrorList {
 	at := field.NewPath("spec", "source")
+	given := 0
+	for _, is := range []bool{source.Image != "", source.Git != nil, source.Archive != nil, source.Path != ""} {
+		if is {
+			given++
+		}
+	}
 	switch {
-	case source.Image != "" && (source.Path != "" || source.Archive != nil):
-		return field.ErrorList{field.Invalid(at, "image", "set path, to build a folder, or image, to run one that exists; not both")}
-	case source.Image != "" || source.Archive != nil && source.Path == "":
-		return nil
-	case source.Archive != nil:
+	case given == 0:
+		return field.ErrorList{field.Required(at, "set path to the folder with the code, e.g. `path: .`, or git, or image")}
+	case source.Archive != nil && source.Path != "":
 		return field.ErrorList{field.Invalid(at.Child("archive"), source.Archive.Digest, "knit deploy fills it in from path: leave one of the two out")}
+	case source.Git != nil && source.Path != "":
+		return field.ErrorList{field.Invalid(at.Child("path"), source.Path, "with git, the folder in the repository is git.path")}
+	case given > 1:
+		return field.ErrorList{field.Invalid(at, "several", "set one of path, to build a folder, git, to build from a repository, and image, to run one that exists")}
 	case source.Path == "":
-		return field.ErrorList{field.Required(at, "set path to the folder with the code, e.g. `path: .`, or image")}
+		return nil
 	case filepath.IsAbs(source.Path):
 		return field.ErrorList{field.Invalid(at.Child("path"), source.Path, "must be relative to the manifest")}
 	}
@@ -219,26 +228,38 @@ func checkSource(dir string, source v1alpha1.Source) field.ErrorList {
 	if err != nil || !info.IsDir() {
 		return field.ErrorList{field.Invalid(at.Child("path"), source.Path, "no such folder beside the manifest")}
 	}
-	return nil
+	return checkInclude(dir, at.Child("include"), source.Include)
+}
+
+func checkInclude(dir string, at *field.Path, include []string) field.ErrorList {
+	var errs field.ErrorList
+	for i, name := range include {
+		if filepath.IsAbs(name) {
+			errs = append(errs, field.Invalid(at.Index(i), name, "must be relative to the manifest"))
+		} else if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			errs = append(errs, field.Invalid(at.Index(i), name, "no such folder or file; it is relative to the manifest"))
+		}
+	}
+	return errs
 }
 
 // twice finds objects that stand in a manifest more than once.
-func twice(m *manifest) []error {
+func twice(m *Manifest) []error {
 	seen := map[string]int{}
 	var mistakes []error
-	for _, d := range m.documents {
-		key := d.title() + "/" + d.written.GetNamespace()
-		if first := seen[key]; first != 0 && d.written.GetName() != "" {
-			mistakes = append(mistakes, fmt.Errorf("%s: document %d: %s stands in document %d already", m.file, d.number, d.title(), first))
+	for _, d := range m.Documents {
+		key := d.Title() + "/" + d.Written.GetNamespace()
+		if first := seen[key]; first != 0 && d.Written.GetName() != "" {
+			mistakes = append(mistakes, fmt.Errorf("%s: document %d: %s stands in document %d already", m.File, d.Number, d.Title(), first))
 			continue
 		}
-		seen[key] = d.number
+		seen[key] = d.Number
 	}
 	return mistakes
 }
 
-func (d document) mistake(file string, err error) error {
-	return fmt.Errorf("%s: document %d: %s: %w", file, d.number, d.title(), err)
+func (d Document) mistake(file string, err error) error {
+	return fmt.Errorf("%s: document %d: %s: %w", file, d.Number, d.Title(), err)
 }
 
 // blank tells that a document holds only comments and space.

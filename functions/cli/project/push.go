@@ -1,4 +1,4 @@
-package cli
+package project
 
 import (
 	"context"
@@ -19,35 +19,39 @@ import (
 // is busy.
 const uploadTries = 5
 
-// source is a packed folder, waiting in a file that has no name anymore.
-type source struct {
+// Source is a packed folder, waiting in a file that has no name anymore.
+type Source struct {
 	archive.Info
 	file *os.File
 }
 
-// packFolder packs a folder into a temporary file, so that nothing but the
-// disk bounds its size and an upload can be sent again.
-func packFolder(dir string) (*source, error) {
+// Pack packs a folder and the shared paths that it includes into a
+// temporary file, so that nothing but the disk bounds its size and an upload can
+// be sent again.
+func Pack(dir string, include []string) (*Source, error) {
 	file, err := os.CreateTemp("", "knit-source-*.tar.gz")
 	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", dir, err)
 	}
 	// Without a name the file goes away with this process, however it ends.
 	_ = os.Remove(file.Name())
-	info, err := archive.Pack(dir, file)
+	info, err := archive.PackShared(dir, include, file)
 	if err != nil {
 		_ = file.Close()
 		return nil, cmdline.Usage(fmt.Errorf("pack %s: %w", dir, err))
 	}
-	return &source{Info: info, file: file}, nil
+	return &Source{Info: info, file: file}, nil
 }
 
-// Close frees the archive.
-func (s *source) Close() { _ = s.file.Close() }
+// Open reads the archive from its beginning.
+func (s *Source) Open() io.Reader { return io.NewSectionReader(s.file, 0, s.Size) }
 
-// upload sends the archive unless the service has it. It reports whether
+// Close frees the archive.
+func (s *Source) Close() { _ = s.file.Close() }
+
+// Upload sends the archive unless the service has it. It reports whether
 // anything was sent.
-func (s *source) upload(ctx context.Context, c *cmdline.Cluster, namespace string) (bool, error) {
+func (s *Source) Upload(ctx context.Context, c *cmdline.Cluster, namespace string) (bool, error) {
 	path := fmt.Sprintf("/apis/service.knit.dev/v1alpha1/namespaces/%s/sources/%s", namespace, s.Digest)
 	response, err := c.Do(ctx, http.MethodHead, path, nil, 0)
 	if err == nil {
@@ -72,7 +76,7 @@ func (s *source) upload(ctx context.Context, c *cmdline.Cluster, namespace strin
 	}
 }
 
-func (s *source) put(ctx context.Context, c *cmdline.Cluster, path string) error {
+func (s *Source) put(ctx context.Context, c *cmdline.Cluster, path string) error {
 	// A section reader, because the transport closes what it is given.
 	body := io.NopCloser(io.NewSectionReader(s.file, 0, s.Size))
 	response, err := c.Do(ctx, http.MethodPut, path, body, s.Size)

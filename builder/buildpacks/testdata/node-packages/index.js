@@ -1,0 +1,5 @@
+const express = require('express');
+
+const greeting = 'Hello from many packages';
+
+exports.handle = () => `${greeting}, ${typeof express}`;

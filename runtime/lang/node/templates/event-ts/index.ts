@@ -1,0 +1,21 @@
+import type { CloudEvent, Context } from './knit.d.ts';
+
+interface Person {
+  name?: string;
+}
+
+interface Greeting {
+  message: string;
+}
+
+// handle takes one CloudEvent. What it returns goes back to the sender, which for
+// a broker means that it is delivered like any other event; nothing is fine too.
+// An error makes the sender try again.
+export async function handle(context: Context, event: CloudEvent<Person>): Promise<CloudEvent<Greeting>> {
+  context.log.info({ id: event.id, type: event.type, source: event.source }, 'event received');
+  return context.cloudEventResponse(greet(event.data)).type('dev.knit.greeting').source('/function').response();
+}
+
+export function greet(person?: Person): Greeting {
+  return { message: `Hello, ${person?.name ?? 'world'}!` };
+}

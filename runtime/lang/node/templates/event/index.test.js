@@ -1,0 +1,11 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { greet } from './index.js';
+
+test('greets the world', () => {
+  assert.deepEqual(greet(undefined), { message: 'Hello, world!' });
+});
+
+test('greets who is named', () => {
+  assert.deepEqual(greet({ name: 'Ada' }), { message: 'Hello, Ada!' });
+});

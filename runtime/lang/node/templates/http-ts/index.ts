@@ -1,0 +1,14 @@
+import type { Context } from './knit.d.ts';
+
+interface Greeting {
+  message: string;
+}
+
+// handle answers every HTTP request. The context tells about the request; body is
+// an object for JSON and forms, a string for text, a Buffer for everything else,
+// and undefined when there is none.
+export async function handle(context: Context, body?: { name?: string }): Promise<Greeting> {
+  const name = body?.name ?? context.query.name ?? 'world';
+  context.log.info({ method: context.method }, 'greeting');
+  return { message: `Hello, ${name}!` };
+}

@@ -1,0 +1,1 @@
+"""Names of the SDK's second generation."""

@@ -1,0 +1,1 @@
+"""Protocol bindings; here HTTP alone."""
