@@ -19,6 +19,7 @@ type bench struct {
 	bin, state, name string
 	gatewayPort      int
 	samples          int
+	touched          bool // there may be a cluster to delete
 	installed        bool // Knit is
 	up               []string
 	image            string
@@ -43,7 +44,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	err := b.run(ctx, only)
-	if !keep {
+	if b.touched && !keep {
 		if cleanup := b.cluster(context.WithoutCancel(ctx), "delete", "--state-dir", b.state); err == nil {
 			err = cleanup
 		}
@@ -60,24 +61,28 @@ type figure struct {
 	samples   samples
 }
 
+// part is what -only chooses.
+type part struct {
+	name    string
+	measure func(context.Context) ([]figure, error)
+}
+
 func (b *bench) run(ctx context.Context, only string) error {
 	fmt.Printf("Machine: %s\n\nTaken %s, %d samples a figure.\n\n", machine(), time.Now().UTC().Format("2006-01-02 15:04 UTC"), b.samples)
 	fmt.Println("| figure | aim | p50 | p95 | samples |\n|---|---|---|---|---|")
-	parts := []struct {
-		name    string
-		measure func(context.Context) ([]figure, error)
-	}{
+	parts := []part{
 		{"up", b.measureUp}, {"memory", b.measureMemory}, {"pod", b.measurePods},
 		{"coldstart", b.measureColdStart}, {"latency", b.measureLatency}, {"restart", b.measureRestart},
 		{"builder-unchanged", b.measureUnchanged}, {"builder-go", b.measureGo}, {"builder-node", b.measureNode},
 		{"builder-python", b.measurePython}, {"builder-many", b.measureMany}, {"builder-sizes", b.measureSizes}, {"builder-pack", b.measurePack},
+		{"functions-echo-go", b.measureEchoGo}, {"functions-echo-node", b.measureEchoNode},
 	}
 	for _, p := range parts {
 		group, _, _ := strings.Cut(p.name, "-")
 		if wanted := "," + only + ","; only != "" && !strings.Contains(wanted, ","+p.name+",") && !strings.Contains(wanted, ","+group+",") {
 			continue
 		}
-		if p.name != "up" {
+		if p.name != "up" && !strings.HasPrefix(p.name, "functions-echo-") { // one starts the cluster itself, the other needs none
 			if err := b.ready(ctx); err != nil {
 				return err
 			}
