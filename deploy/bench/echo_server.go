@@ -21,7 +21,7 @@ import (
 type echoServer struct {
 	program echoProgram
 	cmd     *exec.Cmd
-	output  bytes.Buffer
+	output  *os.File
 	address string
 	answer  answer // what it answers, once and for all
 }
@@ -39,10 +39,14 @@ func startEcho(ctx context.Context, p echoProgram) (*echoServer, error) {
 	_, port, _ := net.SplitHostPort(s.address)
 	s.cmd = exec.CommandContext(ctx, p.args[0], p.args[1:]...)
 	s.cmd.Dir = p.dir
-	s.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "PORT=" + port, "NODE_ENV=production"}, p.env...)
-	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
-	if err := onCore(0, s.cmd.Start); err != nil {
+	s.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "PORT=" + port, "NODE_ENV=production",
+		"K_SERVICE=echo", "K_CONFIGURATION=echo", "K_REVISION=echo-00001"}, p.env...) // as Knative has it
+	if s.output, err = os.CreateTemp("", "knit-bench-echo-"); err != nil {
 		return nil, err
+	}
+	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	if err := onCore(0, s.cmd.Start); err != nil {
+		return nil, errors.Join(err, os.Remove(s.output.Name()))
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		s.answer, err = learn(s.address, p.check)
@@ -50,8 +54,9 @@ func startEcho(ctx context.Context, p echoProgram) (*echoServer, error) {
 			return s, nil
 		}
 		if errors.Is(err, errAnswer) || time.Now().After(deadline) {
+			said, _ := os.ReadFile(s.output.Name())
 			s.stop()
-			return nil, fmt.Errorf("%s: %w\n%s", p.args[0], err, s.output.Bytes())
+			return nil, fmt.Errorf("%s: %w\n%s", p.args[0], err, said)
 		}
 		if err := sleep(ctx, 20*time.Millisecond); err != nil {
 			s.stop()
@@ -63,6 +68,8 @@ func startEcho(ctx context.Context, p echoProgram) (*echoServer, error) {
 func (s *echoServer) stop() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
+	_ = s.output.Close()
+	_ = os.Remove(s.output.Name())
 }
 
 // cpu is the processor time that the server has used.
