@@ -32,7 +32,7 @@ func main() {
 	flag.StringVar(&b.bin, "bin", "bin", "folder of the built programs")
 	flag.StringVar(&b.state, "state-dir", "/var/lib/knit-bench", "state folder of the benchmark's cluster")
 	flag.IntVar(&b.samples, "samples", 30, "samples of each figure")
-	flag.StringVar(&only, "only", "", "comma-separated figures: up,memory,pod,coldstart,latency,restart,builder; builder is unchanged,go,node,python,many,sizes,pack, each also alone as builder-go")
+	flag.StringVar(&only, "only", "", "comma-separated figures: up,memory,pod,coldstart,latency,restart,builder,functions; builder is unchanged,go,node,python,many,sizes,pack, each also alone as builder-go; functions is unchanged,change,first,cold-go,cold-python,cold-node,rollback,many,echo-go,echo-node")
 	flag.StringVar(&b.name, "name", "knit-bench", "name of the benchmark's cluster")
 	flag.IntVar(&b.gatewayPort, "gateway-port", 18082, "its gateway's port")
 	flag.StringVar(&pods, "pod-cidr", "100.72.0.0/16", "its pods' addresses")
@@ -75,6 +75,9 @@ func (b *bench) run(ctx context.Context, only string) error {
 		{"coldstart", b.measureColdStart}, {"latency", b.measureLatency}, {"restart", b.measureRestart},
 		{"builder-unchanged", b.measureUnchanged}, {"builder-go", b.measureGo}, {"builder-node", b.measureNode},
 		{"builder-python", b.measurePython}, {"builder-many", b.measureMany}, {"builder-sizes", b.measureSizes}, {"builder-pack", b.measurePack},
+		{"functions-unchanged", b.measureUnchanged}, {"functions-change", b.measureDeployChange}, {"functions-first", b.measureDeployFirst},
+		{"functions-cold-go", b.measureColdGo}, {"functions-cold-python", b.measureColdPython}, {"functions-cold-node", b.measureColdNode},
+		{"functions-rollback", b.measureRollback}, {"functions-many", b.measureManyFunctions},
 		{"functions-echo-go", b.measureEchoGo}, {"functions-echo-node", b.measureEchoNode},
 	}
 	for _, p := range parts {
