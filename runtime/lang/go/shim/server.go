@@ -78,12 +78,13 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
 
 	begun := time.Now()
 	answer := &recorder{ResponseWriter: w}
-	ctx, cancel := context.WithTimeout(r.Context(), s.settings.Timeout)
+	timeout := s.timeoutOf(r)
+	ctx, cancel := context.WithTimeout(withHeader(r.Context(), r.Header), timeout)
 	defer cancel()
 	r = r.WithContext(ctx)
 	// A peer that sends its body too slowly must not hold the function longer
 	// either. The server lifts the deadline for the connection's next request.
-	if err := http.NewResponseController(w).SetReadDeadline(begun.Add(s.settings.Timeout + readGrace)); err != nil {
+	if err := http.NewResponseController(w).SetReadDeadline(begun.Add(timeout + readGrace)); err != nil {
 		s.log.Warn("request has no read deadline", "error", err.Error())
 	}
 
