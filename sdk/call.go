@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/event"
-	"github.com/cloudevents/sdk-go/v2/types"
 )
 
 // FunctionURL is the address of another function of the namespace, within the
@@ -89,90 +88,26 @@ func Send(ctx context.Context, function string, e event.Event) (*event.Event, er
 	return reply, nil
 }
 
-// answered is an answer that was read whole.
-type answered struct {
-	header http.Header
-	body   []byte
-}
-
-func exchange(ctx context.Context, function, mediaType string, body []byte) (answered, error) {
+func exchange(ctx context.Context, function, mediaType string, body []byte) (message, error) {
 	if len(body) > MaxBytes {
-		return answered{}, Errorf(http.StatusRequestEntityTooLarge, "call function %s: the request has %d bytes, more than %d", function, len(body), MaxBytes)
+		return message{}, Errorf(http.StatusRequestEntityTooLarge, "call function %s: the request has %d bytes, more than %d", function, len(body), MaxBytes)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))
 	if err != nil {
-		return answered{}, fmt.Errorf("call function %s: %w", function, err)
+		return message{}, fmt.Errorf("call function %s: %w", function, err)
 	}
 	request.Header.Set("Content-Type", mediaType)
 	answer, err := Do(function, request)
 	if err != nil {
-		return answered{}, err
+		return message{}, err
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode >= 300 {
-		return answered{}, fmt.Errorf("call function %s: %w", function, failure(answer))
+		return message{}, fmt.Errorf("call function %s: %w", function, failure(answer))
 	}
 	content, err := readAll(answer)
 	if err != nil {
-		return answered{}, fmt.Errorf("call function %s: %w", function, err)
+		return message{}, fmt.Errorf("call function %s: %w", function, err)
 	}
-	return answered{answer.Header, content}, nil
-}
-
-// event decodes binary and structured mode; nil when there is no event.
-func (a answered) event() (*event.Event, error) {
-	e := event.New()
-	if strings.HasPrefix(a.header.Get("Content-Type"), structuredType) {
-		if err := json.Unmarshal(a.body, &e); err != nil {
-			return nil, err
-		}
-		return &e, e.Validate()
-	}
-	if a.header.Get("Ce-Specversion") == "" {
-		return nil, nil
-	}
-	for name, values := range a.header {
-		attribute, ok := strings.CutPrefix(strings.ToLower(name), "ce-")
-		if !ok {
-			continue
-		}
-		value, err := url.PathUnescape(values[0])
-		if err != nil {
-			return nil, fmt.Errorf("header %s: %w", name, err)
-		}
-		if err := setAttribute(&e, attribute, value); err != nil {
-			return nil, fmt.Errorf("header %s: %w", name, err)
-		}
-	}
-	if mediaType := a.header.Get("Content-Type"); mediaType != "" {
-		e.SetDataContentType(mediaType)
-	}
-	e.DataEncoded = a.body
-	return &e, e.Validate()
-}
-
-func setAttribute(e *event.Event, name, value string) error {
-	switch name {
-	case "specversion":
-		e.SetSpecVersion(value)
-	case "id":
-		e.SetID(value)
-	case "type":
-		e.SetType(value)
-	case "source":
-		e.SetSource(value)
-	case "subject":
-		e.SetSubject(value)
-	case "dataschema":
-		e.SetDataSchema(value)
-	case "time":
-		t, err := types.ParseTime(value)
-		if err != nil {
-			return err
-		}
-		e.SetTime(t)
-	default:
-		e.SetExtension(name, value)
-	}
-	return nil
+	return message{answer.Header, content}, nil
 }

@@ -145,3 +145,34 @@ func TestCallsPassTraceAndDeadlineOn(t *testing.T) {
 		}
 	}
 }
+
+func TestEventOfARequest(t *testing.T) {
+	const structured = `{"specversion":"1.0","id":"1","type":"order.placed","source":"/s","data":{"item":"tea"}}`
+	cases := map[string]struct {
+		header map[string]string
+		body   string
+		want   string // id and data
+		status int
+	}{
+		"binary mode":         {map[string]string{"Ce-Specversion": "1.0", "Ce-Id": "1", "Ce-Type": "order.placed", "Ce-Source": "/s", "Content-Type": "application/json"}, `{"item":"tea"}`, `1 {"item":"tea"}`, 200},
+		"structured mode":     {map[string]string{"Content-Type": "application/cloudevents+json; charset=utf-8"}, structured, `1 {"item":"tea"}`, 200},
+		"an ordinary one":     {map[string]string{"Content-Type": "application/json"}, structured, "", 200},
+		"not a valid one":     {map[string]string{"Ce-Specversion": "1.0", "Ce-Id": "1"}, "", "", 400},
+		"not JSON":            {map[string]string{"Content-Type": "application/cloudevents+json"}, "{", "", 400},
+		"one that is too big": {map[string]string{"Ce-Specversion": "1.0"}, strings.Repeat("x", sdk.MaxBytes+1), "", 413},
+	}
+	for name, c := range cases {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(c.body))
+		for name, value := range c.header {
+			r.Header.Set(name, value)
+		}
+		got := ""
+		e, err := sdk.EventOf(r)
+		if e != nil {
+			got = e.ID() + " " + string(e.Data())
+		}
+		if sdk.StatusOf(err) != c.status || got != c.want {
+			t.Errorf("%s: %q %v, want %q of status %d", name, got, err, c.want, c.status)
+		}
+	}
+}
