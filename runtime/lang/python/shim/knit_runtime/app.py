@@ -6,6 +6,7 @@ import time
 from . import log
 from .cloudevent import InvalidEvent
 from .events import Refusal
+from .settings import parse_duration
 
 LIVENESS = "/health/liveness"
 READINESS = "/health/readiness"
@@ -51,8 +52,9 @@ class Application:
     async def _invoke(self, exchange):
         begun = time.monotonic()
         log.request.set(about(exchange.scope))
-        timeout = self.settings.timeout
+        timeout = _timeout_of(exchange.scope, self.settings.timeout)
         exchange.scope["extensions"]["knit"] = {"deadline": time.time() + timeout, "limit": self.settings.body_limit}
+        log.scope.set(exchange.scope)
         # The function's own task is this one: at the deadline it is cancelled,
         # unless its answer has begun, which is never cut.
         task, late = asyncio.current_task(), []
@@ -178,6 +180,18 @@ def about(scope):
             if name == header:
                 found[key] = value.decode("latin-1")
     return found
+
+
+def _timeout_of(scope, most):
+    """The time for one request: that of the process, or what the caller has left when that is less."""
+    for name, value in scope["headers"]:
+        if name == b"knit-timeout":
+            try:
+                asked = parse_duration(value.decode("latin-1"))
+            except ValueError:
+                return most
+            return min(asked, most) if asked > 0 else most
+    return most
 
 
 def _declared(headers):
