@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -29,6 +30,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/knit-dev/knit/functions/api/invocation"
 )
 
 // server is a recorded API server: it keeps objects as a real one does, and
@@ -139,6 +142,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *server) service(w http.ResponseWriter, r *http.Request) {
 	name := filepath.Base(r.URL.Path)
 	switch {
+	case strings.HasSuffix(r.URL.Path, "/invoke"):
+		s.invoke(w, r)
 	case strings.HasSuffix(r.URL.Path, "/sbom"):
 		s.serveLog(w, "sbom-"+filepath.Base(strings.TrimSuffix(r.URL.Path, "/sbom"))+".log")
 	case strings.HasSuffix(r.URL.Path, "/log"):
@@ -155,6 +160,24 @@ func (s *server) service(w http.ResponseWriter, r *http.Request) {
 		s.sources[r.URL.Path] = true
 		w.WriteHeader(http.StatusCreated)
 	}
+}
+
+// invoke calls the function that tells what it was sent. One named "forbidden" may
+// not be called.
+func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
+	name := filepath.Base(filepath.Dir(r.URL.Path))
+	if name == "forbidden" {
+		fail(w, apierrors.NewForbidden(schema.GroupResource{Group: "service.knit.dev", Resource: "functions/invoke"}, name, errors.New("no")))
+		return
+	}
+	query := r.URL.Query()
+	inner := httptest.NewRequestWithContext(r.Context(), query.Get(invocation.QueryMethod), query.Get(invocation.QueryPath), r.Body)
+	inner.Host, inner.Header = name+".inside", invocation.Unwrap(r.Header)
+	answer := httptest.NewRecorder()
+	echo().ServeHTTP(answer, inner)
+	invocation.Wrap(w.Header(), answer.Header())
+	w.Header().Set(invocation.HeaderStatus, strconv.Itoa(answer.Code))
+	_, _ = w.Write(answer.Body.Bytes())
 }
 
 func (s *server) serveLog(w http.ResponseWriter, file string) {
