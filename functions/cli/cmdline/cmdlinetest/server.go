@@ -42,6 +42,7 @@ type server struct {
 	statuses map[string][]map[string]any           // by kind-name, in the order of reads
 	sources  map[string]bool                       // archives that were uploaded, by path
 	logs     string                                // folder of logs
+	hold     string                                // folder with a file for each path that never answers
 	requests *os.File
 }
 
@@ -52,7 +53,7 @@ func newServer(dir string, env func(string) string) (*server, error) {
 	}
 	s := &server{
 		objects: map[string]*unstructured.Unstructured{}, statuses: map[string][]map[string]any{},
-		sources: map[string]bool{}, logs: filepath.Join(dir, "logs"), requests: requests,
+		sources: map[string]bool{}, logs: filepath.Join(dir, "logs"), hold: filepath.Join(dir, "hold"), requests: requests,
 	}
 	return s, errors.Join(s.load(filepath.Join(dir, "cluster"), env), s.loadStatuses(filepath.Join(dir, "status"), env))
 }
@@ -124,6 +125,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(s.requests, "  %s: %s\n", name, r.Header.Get(name))
 		}
 	}
+	s.await(r)
 	switch {
 	case r.Header.Get("Authorization") != "Bearer secret-token":
 		fail(w, apierrors.NewUnauthorized("no token"))
@@ -136,6 +138,26 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.kubernetes(w, r)
 	}
+}
+
+// await holds a request back until its caller gives up, when the script has a
+// file hold/METHOD-NAME for it; for applied objects hold/APPLY-NAME.
+func (s *server) await(r *http.Request) {
+	method := r.Method
+	if method == http.MethodPatch && r.URL.Query().Get("dryRun") == "" {
+		method = "APPLY"
+	}
+	name := filepath.Base(r.URL.Path)
+	if digest, ok := strings.CutPrefix(name, "sha256:"); ok && digest != "" {
+		name = "source"
+	}
+	if _, err := os.Stat(filepath.Join(s.hold, method+"-"+name)); err != nil {
+		return
+	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	_, _ = io.Copy(io.Discard, r.Body) // Only then does net/http see that the caller is gone.
+	<-r.Context().Done()
 }
 
 // service is the extension API: archives must have the digest they claim.
