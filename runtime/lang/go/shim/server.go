@@ -80,7 +80,7 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
 	answer := &recorder{ResponseWriter: w}
 	ctx, cancel := context.WithTimeout(r.Context(), s.settings.Timeout)
 	defer cancel()
-	r = r.WithContext(ctx)
+	r = r.WithContext(withTraceparent(ctx, r.Header.Get("Traceparent")))
 	// A peer that sends its body too slowly must not hold the function longer
 	// either. The server lifts the deadline for the connection's next request.
 	if err := http.NewResponseController(w).SetReadDeadline(begun.Add(s.settings.Timeout + readGrace)); err != nil {
