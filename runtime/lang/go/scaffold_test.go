@@ -11,7 +11,7 @@ import (
 
 var httpFiles = []string{
 	"knit_main/main.go", "knit_main/shim/deadline.go", "knit_main/shim/instance.go", "knit_main/shim/job.go", "knit_main/shim/recorder.go", "knit_main/shim/request.go", "knit_main/shim/server.go",
-	"knit_main/shim/settings.go", "knit_main/shim/shim.go",
+	"knit_main/shim/settings.go", "knit_main/shim/shim.go", "knit_main/shim/trace.go",
 }
 
 var eventFiles = []string{

@@ -43,7 +43,7 @@ func TestFunctionsUseTheSDK(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, map[string]string{"func.py": source}, "KNIT_TIMEOUT=1m", "K_SERVICE=orders", "KNIT_NAMESPACE=shop", "K_SINK="+sink.URL)
 			const placed = `{"specversion":"1.0","id":"1","type":"order.placed","source":"/test","time":"2026-01-02T03:04:05Z","data":{"item":"tea"}}`
-			resp, body := p.send(http.MethodPost, "/", placed, "Content-Type: application/cloudevents+json", "Traceparent: 00-trace-span-01", "Knit-Timeout: 20s")
+			resp, body := p.Send(http.MethodPost, "/", strings.NewReader(placed), "Content-Type: application/cloudevents+json", "Traceparent: 00-trace-span-01", "Knit-Timeout: 20s")
 			if resp.StatusCode != http.StatusOK || body != `{"item": "tea", "request": "trace"}` || resp.Header.Get("Ce-Type") != "order.taken" || resp.Header.Get("Ce-Source") != "/functions/shop/orders" {
 				t.Errorf("got %d %v %s", resp.StatusCode, resp.Header, body)
 			}
@@ -55,24 +55,13 @@ func TestFunctionsUseTheSDK(t *testing.T) {
 			if asked, err := time.ParseDuration(header.Get("Knit-Timeout")); err != nil || asked <= 0 || asked > 20*time.Second || header.Get("Traceparent") != "00-trace-span-01" {
 				t.Errorf("the sink got the header %v", header)
 			}
-			if resp, body := p.send(http.MethodPost, "/", strings.Replace(placed, "item", "other", 1), "Content-Type: application/cloudevents+json"); resp.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(body, "data.item is missing") {
+			if resp, body := p.Send(http.MethodPost, "/", strings.NewReader(strings.Replace(placed, "item", "other", 1)), "Content-Type: application/cloudevents+json"); resp.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(body, "data.item is missing") {
 				t.Errorf("data that does not fit got %d %s", resp.StatusCode, body)
 			}
 		})
 	}
 	own := start(t, map[string]string{"func.py": "import knit\n\ndef handle(request):\n    return knit.name\n", "knit.py": "name = 'the own one'\n"})
-	if status, body := own.get("/"); status != http.StatusOK || body != "the own one" {
+	if status, body := own.Get("/"); status != http.StatusOK || body != "the own one" {
 		t.Errorf("a module knit of the function's own gives %d %q", status, body)
-	}
-}
-
-func TestARequestIsBoundByWhatItsCallerHasLeft(t *testing.T) {
-	p := start(t, map[string]string{"func.py": misbehaving}, "KNIT_TIMEOUT=30s", "KNIT_DRAIN_DELAY=0s")
-	begun := time.Now()
-	if resp, body := p.send(http.MethodGet, "/deadline", "", "Knit-Timeout: 200ms"); resp.StatusCode != http.StatusGatewayTimeout || time.Since(begun) > 10*time.Second {
-		t.Errorf("got %d %q after %s", resp.StatusCode, body, time.Since(begun))
-	}
-	if resp, body := p.send(http.MethodPost, "/read", "x", "Knit-Timeout: soon"); resp.StatusCode != http.StatusOK {
-		t.Errorf("no duration got %d %q", resp.StatusCode, body)
 	}
 }

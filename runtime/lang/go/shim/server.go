@@ -82,7 +82,8 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
 	answer := &recorder{ResponseWriter: w}
 	timeout := s.timeoutOf(r)
-	ctx := &deadline{Context: withHeader(r.Context(), r.Header), at: begun.Add(timeout)}
+	values := withTraceparent(withHeader(r.Context(), r.Header), r.Header.Get("Traceparent"))
+	ctx := &deadline{Context: values, at: begun.Add(timeout)}
 	defer ctx.end()
 	r = r.WithContext(ctx)
 	if timeout < s.settings.Timeout {

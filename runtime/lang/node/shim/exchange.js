@@ -12,6 +12,10 @@ const { Refusal, ownStatus, statusOf } = require('./status.js');
 // itself.
 const deadlineGrace = 1000;
 
+// A connection that ends although its peer still sends takes what it sends for
+// this long, in milliseconds: a reset would destroy the answer on its way.
+const linger = 500;
+
 const empty = Buffer.alloc(0);
 const text = 'text/plain; charset=utf-8';
 
@@ -176,7 +180,9 @@ class Exchange {
     // The peer opens its next connection elsewhere; closing an idle one under it
     // could lose a request. What it still sends of a body that nobody reads is
     // not worth keeping the connection for.
-    if (request.httpVersionMajor === 1 && (this.#server.draining || !(request.complete || this.#called))) headers.connection = 'close';
+    const unread = !(request.complete || this.#called);
+    if (request.httpVersionMajor === 1 && (this.#server.draining || unread)) headers.connection = 'close';
+    if (request.httpVersionMajor === 1 && unread) lingerOn(request.socket);
     this.#response.writeHead(status, headers);
     if (!request.complete) request.resume();
   }
@@ -287,6 +293,15 @@ function timeoutOf(headers, most) {
   if (asked === undefined) return most;
   const milliseconds = duration(asked);
   return milliseconds > 0 ? Math.min(milliseconds, most) : most;
+}
+
+// lingerOn makes Node, which ends the connection after the answer by this
+// method, end only its own half at first.
+function lingerOn(socket) {
+  socket.destroySoon = () => {
+    socket.end();
+    setTimeout(() => socket.destroy(), linger);
+  };
 }
 
 function messageOf(error) { return String(error?.message ?? error); }

@@ -46,7 +46,7 @@ func TestFunctionsUseTheSDK(t *testing.T) {
 			maps.Copy(files, sdkPackage(t))
 			p := start(t, write(t, files), []string{entry, "cloudevent"}, "KNIT_TIMEOUT=1m", "K_SERVICE=orders", "KNIT_NAMESPACE=shop", "K_SINK="+sink.URL)
 			const placed = `{"specversion":"1.0","id":"1","type":"order.placed","source":"/test","data":{"item":"tea"}}`
-			resp, body := p.send(http.MethodPost, "/", strings.NewReader(placed), "Content-Type: application/cloudevents+json",
+			resp, body := p.Send(http.MethodPost, "/", strings.NewReader(placed), "Content-Type: application/cloudevents+json",
 				"Traceparent: 00-trace-span-01", "Knit-Timeout: 20s")
 			if resp.StatusCode != http.StatusOK || body != `{"item":"tea","request":"trace"}` || resp.Header.Get("Ce-Type") != "order.taken" || resp.Header.Get("Ce-Source") != "/functions/shop/orders" {
 				t.Errorf("got %d %v %s", resp.StatusCode, resp.Header, body)
@@ -58,7 +58,7 @@ func TestFunctionsUseTheSDK(t *testing.T) {
 			if asked, err := time.ParseDuration(header.Get("Knit-Timeout")); err != nil || asked <= 0 || asked > 20*time.Second || header.Get("Traceparent") != "00-trace-span-01" {
 				t.Errorf("the sink got the header %v", header)
 			}
-			if resp, body := p.send(http.MethodPost, "/", strings.NewReader(strings.Replace(placed, "item", "other", 1)), "Content-Type: application/cloudevents+json"); resp.StatusCode != http.StatusUnprocessableEntity {
+			if resp, body := p.Send(http.MethodPost, "/", strings.NewReader(strings.Replace(placed, "item", "other", 1)), "Content-Type: application/cloudevents+json"); resp.StatusCode != http.StatusUnprocessableEntity {
 				t.Errorf("data that does not fit got %d %s", resp.StatusCode, body)
 			}
 		})
@@ -77,15 +77,4 @@ func sdkPackage(t *testing.T) map[string]string {
 		all[path.Join("node_modules", node.SDKName, name)] = string(content)
 	}
 	return all
-}
-
-func TestARequestIsBoundByWhatItsCallerHasLeft(t *testing.T) {
-	p := contract(t, "KNIT_TIMEOUT=30s", "KNIT_DRAIN_DELAY=0s")
-	begun := time.Now()
-	if resp, body := p.send(http.MethodGet, "/deadline", nil, "Knit-Timeout: 200ms"); resp.StatusCode != http.StatusGatewayTimeout || time.Since(begun) > 10*time.Second {
-		t.Errorf("got %d %q after %s", resp.StatusCode, body, time.Since(begun))
-	}
-	if resp, body := p.send(http.MethodGet, "/hello", nil, "Knit-Timeout: soon"); resp.StatusCode != http.StatusOK {
-		t.Errorf("no duration got %d %q", resp.StatusCode, body)
-	}
 }
