@@ -10,13 +10,13 @@ import (
 )
 
 var httpFiles = []string{
-	"knit_main/main.go", "knit_main/shim/instance.go", "knit_main/shim/job.go", "knit_main/shim/recorder.go", "knit_main/shim/request.go", "knit_main/shim/server.go",
+	"knit_main/main.go", "knit_main/shim/deadline.go", "knit_main/shim/instance.go", "knit_main/shim/job.go", "knit_main/shim/recorder.go", "knit_main/shim/request.go", "knit_main/shim/server.go",
 	"knit_main/shim/settings.go", "knit_main/shim/shim.go",
 }
 
 var eventFiles = []string{
 	"knit_main/cloudevent/decode.go", "knit_main/cloudevent/encode.go",
-	"knit_main/cloudevent/handler.go", "knit_main/cloudevent/status.go",
+	"knit_main/cloudevent/handler.go", "knit_main/cloudevent/status.go", "knit_main/cloudevent/validate.go",
 }
 
 func TestScaffoldFiles(t *testing.T) {
