@@ -24,6 +24,7 @@ type shopOrder struct {
 // payment and inventory have worked on them: only they know what the orders say
 // in the end.
 func TestShop(t *testing.T) {
+	t.Parallel()
 	p := newProject(t, "shop")
 	urls := p.deployAll()
 	if len(urls) != 3 {
@@ -69,6 +70,7 @@ func TestShop(t *testing.T) {
 func TestHelloInEveryLanguage(t *testing.T) {
 	for _, sample := range []string{"hello", "hello-node", "hello-typescript", "hello-python"} {
 		t.Run(sample, func(t *testing.T) {
+			t.Parallel()
 			p := newProject(t, sample)
 			hello := caller{t, p.deployAll()[sample]}
 			status, body := hello.ask(http.MethodGet, "/", "")
