@@ -64,7 +64,7 @@ func TestOnARealClusterApplyingAgainChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := client.ObjectKeyFromObject(fn)
-	r := ctrl.AsReconciler(api, New(api, api, wiringTo(fn.Name)))
+	r := ctrl.AsReconciler(api, New(api, api, api, wiringTo(fn.Name)))
 	look := func() {
 		t.Helper()
 		if _, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: key}); err != nil {

@@ -37,6 +37,9 @@ func makeService(fn *v1alpha1.Function, configuration, latestReady string) *serv
 		annotations[v1alpha1.AnnotationSourceDigest] = fn.Status.SourceDigest
 	}
 	template := scaling(fn.Spec.Scale)
+	if fn.Spec.StartTimeout != nil {
+		template[serving.ProgressDeadlineAnnotationKey] = progressDeadline(fn.Spec.TimeToListen()).String()
+	}
 	if configuration != "" {
 		template[annotationConfiguration] = configuration
 	}
@@ -150,6 +153,15 @@ func scaling(s v1alpha1.Scale) map[string]string {
 		annotations[autoscaling.ScaleToZeroPodRetentionPeriodKey] = s.IdleAfter.Duration.String()
 	}
 	return annotations
+}
+
+// beforeStart is how much longer than the start of its container a pod may take:
+// a node has to be found, and an image pulled.
+const beforeStart = 2 * time.Minute
+
+// progressDeadline is when Knative gives a revision up, in whole seconds.
+func progressDeadline(listen time.Duration) time.Duration {
+	return time.Duration(wholeSeconds(listen+beforeStart)) * time.Second
 }
 
 func wholeSeconds(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }
