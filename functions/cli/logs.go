@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/utils/ptr"
+	"knative.dev/serving/pkg/apis/serving"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
@@ -42,6 +43,8 @@ type logReader struct {
 	name     string
 	follow   bool
 	since    time.Duration
+	tail     int64
+	revision string
 	previous bool
 	build    bool
 
@@ -56,7 +59,7 @@ func logsCommand(env *cmdline.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "logs NAME",
 		Short:             "Show what a function's replicas write, or the log of its build",
-		Example:           "  knit logs hello -f\n  knit logs hello --build",
+		Example:           "  knit logs hello -f --tail 10\n  knit logs hello --since 10m --revision hello-00002\n  knit logs hello --build",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeFunctions(env, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,11 +70,15 @@ func logsCommand(env *cmdline.Env) *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVarP(&l.follow, "follow", "f", false, "go on until interrupted, also with replicas that start later")
 	flags.DurationVar(&l.since, "since", 0, "only lines of this long ago, such as 10m")
+	flags.Int64Var(&l.tail, "tail", -1, "only so many of each replica's last lines; all when negative")
+	flags.StringVar(&l.revision, "revision", "", "only replicas of this revision")
 	flags.BoolVarP(&l.previous, "previous", "p", false, "log of the container before its last restart")
 	flags.BoolVar(&l.build, "build", false, "log of the last build")
 	cmd.MarkFlagsMutuallyExclusive("follow", "previous")
-	cmd.MarkFlagsMutuallyExclusive("build", "previous")
-	cmd.MarkFlagsMutuallyExclusive("build", "since")
+	for _, other := range []string{"previous", "since", "tail", "revision"} {
+		cmd.MarkFlagsMutuallyExclusive("build", other)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("revision", completeRevisions(env))
 	return cmd
 }
 
@@ -119,7 +126,7 @@ func (l *logReader) replicas(ctx context.Context) error {
 		}
 		if len(pods) == 0 && !told {
 			told = true
-			fmt.Fprintf(l.env.Err, "No replica of %s runs now: it is scaled to zero, or never started. Call it with `knit invoke %s`.\n", l.name, l.name)
+			l.tellNone()
 		}
 		if !l.follow {
 			l.wg.Wait()
@@ -134,10 +141,18 @@ func (l *logReader) replicas(ctx context.Context) error {
 	}
 }
 
+func (l *logReader) tellNone() {
+	if l.revision != "" {
+		fmt.Fprintf(l.env.Err, "No replica of revision %s of %s runs now. See its revisions with `knit revisions %s`.\n", l.revision, l.name, l.name)
+		return
+	}
+	fmt.Fprintf(l.env.Err, "No replica of %s runs now: it is scaled to zero, or never started. Call it with `knit invoke %s`.\n", l.name, l.name)
+}
+
 // list returns the replicas whose container has begun, oldest first.
 func (l *logReader) list(ctx context.Context) ([]corev1.Pod, error) {
 	var pods corev1.PodList
-	err := l.cluster.List(ctx, &pods, client.InNamespace(l.cluster.Namespace), client.MatchingLabels{v1alpha1.LabelFunction: l.name})
+	err := l.cluster.List(ctx, &pods, client.InNamespace(l.cluster.Namespace), l.labels())
 	if err != nil {
 		return nil, fmt.Errorf("list the replicas of %s: %w", l.name, err)
 	}
@@ -150,9 +165,21 @@ func (l *logReader) list(ctx context.Context) ([]corev1.Pod, error) {
 	return begun, nil
 }
 
+// labels choose the replicas.
+func (l *logReader) labels() client.MatchingLabels {
+	labels := client.MatchingLabels{v1alpha1.LabelFunction: l.name}
+	if l.revision != "" {
+		labels[serving.RevisionLabelKey] = l.revision
+	}
+	return labels
+}
+
 // copy copies one replica's log.
 func (l *logReader) copy(ctx context.Context, pod string) {
 	options := &corev1.PodLogOptions{Container: userContainer, Follow: l.follow, Previous: l.previous}
+	if l.tail >= 0 {
+		options.TailLines = &l.tail
+	}
 	if l.since > 0 {
 		options.SinceSeconds = ptr.To(max(1, int64(l.since.Seconds())))
 	}

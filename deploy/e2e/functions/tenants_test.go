@@ -264,7 +264,7 @@ func TestTwoReplicasOfTheServiceWorkAsOne(t *testing.T) {
 	}
 	replicas := await()
 	p := newProject(t, "hello")
-	p.replace("knit.yaml", "spec:\n", "spec:\n  visibility: cluster-local\n")
+	p.replace("knit.yaml", "  language: go\n", "  language: go\n  visibility: cluster-local\n")
 	use := func(greeting, with string) {
 		t.Helper()
 		p.replace("hello.go", greeting, with)
