@@ -176,6 +176,7 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 		"sources/" + digest: "GET HEAD PUT PATCH POST DELETE", "sources/sha256:" + strings.Repeat("0", 64): "GET HEAD PUT", "sources": "GET POST DELETE",
 		"builds/" + build + "/log": "GET HEAD POST PUT DELETE", "builds/" + build + "/log?follow=true": "GET", "builds/nothing/log": "GET",
 		"builds/" + build + "/sbom": "GET HEAD POST", "builds/nothing/sbom": "GET",
+		"functions/hello/log": "GET HEAD POST DELETE", "functions/nothing/log": "GET",
 		"functions/hello/invoke": "POST GET HEAD PUT PATCH DELETE OPTIONS", "functions/hello/invoke?method=GET&path=/": "POST", "functions/nothing/invoke": "POST",
 		"functions/hello": "GET", "functions/hello/other": "GET POST",
 	}

@@ -179,6 +179,8 @@ func (s *server) service(w http.ResponseWriter, r *http.Request) {
 		s.invoke(w, r)
 	case strings.HasSuffix(r.URL.Path, "/sbom"):
 		s.serveLog(w, "sbom-"+filepath.Base(strings.TrimSuffix(r.URL.Path, "/sbom"))+".log")
+	case strings.HasSuffix(r.URL.Path, "/log") && strings.Contains(r.URL.Path, "/functions/"):
+		s.serveEnded(w, filepath.Base(filepath.Dir(r.URL.Path)))
 	case strings.HasSuffix(r.URL.Path, "/log"):
 		s.serveLog(w, "build-"+filepath.Base(strings.TrimSuffix(r.URL.Path, "/log"))+".log")
 	case r.Method == http.MethodGet && !s.sources[r.URL.Path]:
@@ -248,6 +250,14 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
 	invocation.Wrap(w.Header(), answer.Header())
 	w.Header().Set(invocation.HeaderStatus, strconv.Itoa(answer.Code))
 	_, _ = w.Write(answer.Body.Bytes())
+}
+
+// serveEnded answers what replicas of a function that are gone wrote.
+func (s *server) serveEnded(w http.ResponseWriter, function string) {
+	raw, err := os.ReadFile(filepath.Join(s.logs, "ended-"+function+".log"))
+	if err == nil {
+		_, _ = w.Write(raw)
+	}
 }
 
 func (s *server) serveLog(w http.ResponseWriter, file string) {
