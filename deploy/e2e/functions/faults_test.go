@@ -45,7 +45,7 @@ type trouble struct {
 
 // told is how long a cause that is plain at once may take to be told: the pod
 // has to start, more than once where it crashes, on a machine that has more to do.
-const told = time.Minute
+const told = 2 * time.Minute
 
 // imageNotThere is the reason with containerd 1.6, which does not say that it is
 // not there, but that it does not trust the registry without its CA.
@@ -251,7 +251,7 @@ func TestTroubleIsTold(t *testing.T) {
 			mended := time.Now()
 			s.ready("it")
 			t.Logf("healed after %v", time.Since(mended).Round(time.Millisecond))
-			checkStates(t, watched.seen(), c.reason)
+			checkStates(t, watched.seen(s, "it"), c.reason)
 		})
 	}
 }
