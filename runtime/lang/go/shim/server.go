@@ -37,6 +37,7 @@ type server struct {
 	instance any  // of the user's New; nil when there is none
 	log      *slog.Logger
 	http     *http.Server
+	observer *telemetry // nil: nobody collects
 
 	draining atomic.Bool
 	inFlight atomic.Int64
@@ -78,9 +79,11 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
 
 	begun := time.Now()
 	answer := &recorder{ResponseWriter: w}
+	observed := s.observer.begin(r)
+	defer func() { observed.end(answer.final(), answer.failure) }()
 	ctx, cancel := context.WithTimeout(r.Context(), s.settings.Timeout)
 	defer cancel()
-	r = r.WithContext(withTraceparent(ctx, r.Header.Get("Traceparent")))
+	r = r.WithContext(withTrace(ctx, r.Header, observed))
 	// A peer that sends its body too slowly must not hold the function longer
 	// either. The server lifts the deadline for the connection's next request.
 	if err := http.NewResponseController(w).SetReadDeadline(begun.Add(s.settings.Timeout + readGrace)); err != nil {
@@ -110,6 +113,7 @@ func (s *server) recoverPanic(r *http.Request, answer *recorder) {
 	if cause == nil {
 		return
 	}
+	answer.failure = "panic"
 	if errors.Is(asError(cause), http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)
 	}

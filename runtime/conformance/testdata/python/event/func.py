@@ -5,6 +5,7 @@ import logging
 import sys
 
 from cloudevents.http import CloudEvent
+from knit_runtime.context import traceparent
 
 
 class Coded(Exception):
@@ -34,6 +35,8 @@ async def handle(event):
     if kind == "log":
         logging.info("said", extra={"tier": "gold"})
         return None
+    if kind == "trace":
+        return answer(event, {"traceparent": traceparent()})
     if kind == "large":
         return answer(event, "x" * 5000)
     seen = {name: str(event[name]) for name in event}

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from . import log
+from . import context, log
 from .cloudevent import InvalidEvent
 from .events import Refusal
 
@@ -16,9 +16,10 @@ _NAMED = ((b"ce-id", "eventID"), (b"ce-type", "eventType"), (b"ce-source", "even
 class Application:
     """Gives requests to the function, each within its bounds."""
 
-    def __init__(self, function, settings):
+    def __init__(self, function, settings, telemetry=None):
         self.function = function
         self.settings = settings
+        self.telemetry = telemetry  # None: nobody collects
         self.server = None
 
     async def __call__(self, exchange):
@@ -49,7 +50,11 @@ class Application:
         await answer(exchange, 200 if good else otherwise, str(text or ("OK" if good else "not OK")))
 
     async def _invoke(self, exchange):
-        begun = time.monotonic()
+        begun, observed = time.monotonic(), None
+        if self.telemetry is not None:
+            observed = self.telemetry.begin(exchange.scope)
+            context.observed.set(observed)
+        context.headers.set(exchange.scope["headers"])
         log.request.set(about(exchange.scope))
         timeout = self.settings.timeout
         exchange.scope["extensions"]["knit"] = {"deadline": time.time() + timeout, "limit": self.settings.body_limit}
@@ -72,6 +77,9 @@ class Application:
             await self._failed(exchange, problem)
         finally:
             timer.cancel()
+            if observed is not None:
+                broken = "" if exchange.answered or exchange.status == 101 else "aborted"
+                observed.end(exchange.status, exchange.failure or broken)
             if log.enabled(10):
                 log.debug("request", status=exchange.status, duration="%.6fs" % (time.monotonic() - begun))
 
@@ -105,6 +113,7 @@ class Application:
             await self._fail(exchange, status, prefix + (str(problem) or type(problem).__name__))
             return
         log.failure("function panicked", problem)
+        exchange.failure = type(problem).__name__
         await self._fail(exchange, 500, "the function raised %s; its log has the stack" % type(problem).__name__)
 
     async def _fail(self, exchange, status, text, headers=()):
