@@ -14,6 +14,7 @@ type api struct {
 	sources http.Handler
 	logs    http.Handler
 	sboms   http.Handler
+	invoke  http.Handler
 }
 
 func newAPI(o Options) *api {
@@ -33,6 +34,12 @@ func newAPI(o Options) *api {
 			streams:   newSlots(o.LogStreams),
 		},
 		sboms: &sbomHandler{builds: o.Reader, store: kept, streams: newSlots(sbomReaders)},
+		invoke: &invokeHandler{
+			routes:    routes{reader: o.Reader},
+			transport: newInvokeTransport(),
+			calls:     newSlots(o.Invocations),
+			timeout:   invokeTimeout,
+		},
 	}
 }
 
@@ -54,6 +61,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.logs.ServeHTTP(w, r)
 	case info.Resource == resourceBuilds && info.Subresource == "sbom":
 		a.sboms.ServeHTTP(w, r)
+	case info.Resource == resourceFunctions && info.Subresource == subresourceInvoke:
+		a.invoke.ServeHTTP(w, r)
 	default:
 		writeError(w, r, noSuchPath(r))
 	}

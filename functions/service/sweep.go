@@ -88,6 +88,10 @@ func (s *Sweeper) sweep(ctx context.Context) (int, error) {
 	var failed error
 	for _, namespace := range slices.Sorted(maps.Keys(stored)) {
 		for _, tag := range stored[namespace] {
+			if upload, ok := digestOfPartial(tag); ok {
+				failed = errors.Join(failed, s.dropAbandoned(ctx, namespace, upload))
+				continue
+			}
 			digest, ok := digestOfTag(tag)
 			if !ok || needed[namespace+"/"+digest.String()] {
 				continue
@@ -201,6 +205,18 @@ func (s *Sweeper) drop(ctx context.Context, namespace string, digest v1.Hash) (b
 		return false, fmt.Errorf("drop source %s from %s: %w", digest, repository, err)
 	}
 	return true, nil
+}
+
+// dropAbandoned removes an upload that nobody goes on with.
+func (s *Sweeper) dropAbandoned(ctx context.Context, namespace string, digest v1.Hash) error {
+	p, err := s.store.findPartial(ctx, namespace, digest)
+	if errors.Is(err, errUnknownSource) || err == nil && s.now().Sub(p.updated) < keepPartial {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.store.dropPartial(ctx, namespace, p)
 }
 
 // digestOfTag is the opposite of tagOf; other tags are none of sources.

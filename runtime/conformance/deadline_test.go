@@ -38,6 +38,22 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
+// TestARequestIsBoundByWhatItsCallerHasLeft: nobody waits for an answer any
+// longer.
+func TestARequestIsBoundByWhatItsCallerHasLeft(t *testing.T) {
+	each(t, func(t *testing.T, l *language) {
+		p := l.start(t, httpFixture, "KNIT_TIMEOUT=1m")
+		if resp, body := p.Send(http.MethodGet, "/deadline", nil, "Knit-Timeout: 200ms"); resp.StatusCode != http.StatusGatewayTimeout {
+			t.Errorf("got %d %q", resp.StatusCode, body)
+		}
+		for name, timeout := range map[string]string{"no duration": "soon", "nothing left": "0s", "a negative value": "-1s", "more than a request may take": "2h"} {
+			if resp, body := p.Send(http.MethodGet, "/", nil, "Knit-Timeout: "+timeout); resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: got %d %q", name, resp.StatusCode, body)
+			}
+		}
+	})
+}
+
 func TestDeadlinesOfEvents(t *testing.T) {
 	each(t, func(t *testing.T, l *language) {
 		p := l.start(t, eventFixture, "KNIT_TIMEOUT=500ms")

@@ -40,6 +40,8 @@ func Main(m *testing.M, commands func(*cmdline.Env) []*cobra.Command) {
 //	                 observedGeneration: 0 stands for the present one
 //	logs/POD.log     logs of pods, logs/build-NAME.log those of builds, and
 //	                 logs/sbom-NAME.log bills of materials
+//	hold/METHOD-NAME  a request that is never answered, such as PUT-source,
+//	                 PUT-source-8388608 for a part, or APPLY-hello
 //
 // and finds every request to the API server in the file requests. The command
 // code asserts the exit code of the last failed command line.

@@ -25,7 +25,7 @@ type Func func(context.Context, event.Event) (*event.Event, error)
 
 // observer is the key under which the shim, which this package does not import,
 // keeps who wants to know about the event.
-var observer = struct{ Knit string }{"event"}
+var observer any = struct{ KnitEventObserver bool }{}
 
 // Handler serves events by POST on every path.
 func Handler(handle Func) http.Handler {

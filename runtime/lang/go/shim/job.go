@@ -69,7 +69,7 @@ func (s *server) callOnce(ctx context.Context) (answer *jobAnswer, err error) {
 	}
 	observed := s.observer.job(r, os.Getenv("TRACEPARENT"), os.Getenv("TRACESTATE"))
 	defer func() { observed.endJob(err) }()
-	r = r.WithContext(withTrace(ctx, r.Header, observed))
+	r = r.WithContext(withObservation(withHeader(ctx, r.Header), observed))
 	answer, ended := &jobAnswer{header: http.Header{}}, make(chan error, 1)
 	go func() { ended <- s.callFunction(answer, r) }()
 	select {

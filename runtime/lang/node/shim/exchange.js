@@ -5,6 +5,7 @@ const { checkHeaders, decode, looksLikeEvent } = require('./decode.js');
 const { answerOf, isStream } = require('./answer.js');
 const { parseBody, parseForm } = require('./body.js');
 const { Context } = require('./context.js');
+const { duration } = require('./settings.js');
 const { Refusal, ownStatus, statusOf } = require('./status.js');
 
 // A function that passes its deadline has this long, in milliseconds, to say so
@@ -27,6 +28,7 @@ class Exchange {
   #server;
   #response;
   #begun = Date.now();
+  #timeout; // milliseconds
   #controller; // made when the function asks for its signal
   #timer;
   #isEvent = false;
@@ -41,13 +43,14 @@ class Exchange {
     this.#response = response;
     this.request = request;
     this.rawBody = empty;
+    this.#timeout = timeoutOf(request.headers, server.settings.timeout);
   }
 
   // run answers the request. It never throws.
   run() {
     this.#observed = this.#server.telemetry?.begin(this.request);
     this.#response.on('close', () => this.#closed());
-    this.#timer = setTimeout(() => this.#deadlinePassed(), this.#server.settings.timeout);
+    this.#timer = setTimeout(() => this.#deadlinePassed(), this.#timeout);
     try {
       this.#isEvent = this.#takesEvent();
       if (this.#isPreflight()) this.#answerPreflight();
@@ -277,7 +280,7 @@ class Exchange {
     return mark < 0 ? {} : parseForm(url.slice(mark + 1));
   }
 
-  get deadline() { return new Date(this.#begun + this.#server.settings.timeout); }
+  get deadline() { return new Date(this.#begun + this.#timeout); }
 
   get signal() {
     if (this.#controller === undefined) {
@@ -296,6 +299,15 @@ function lingerOn(socket) {
     socket.end();
     setTimeout(() => socket.destroy(), linger);
   };
+}
+
+// timeoutOf is the time for one request: that of the process, or what the caller
+// says that it has left when that is less.
+function timeoutOf(headers, most) {
+  const asked = headers['knit-timeout'];
+  if (asked === undefined) return most;
+  const milliseconds = duration(asked);
+  return milliseconds > 0 ? Math.min(milliseconds, most) : most;
 }
 
 function messageOf(error) { return String(error?.message ?? error); }

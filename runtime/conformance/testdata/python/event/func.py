@@ -4,8 +4,8 @@ import asyncio
 import logging
 import sys
 
+import knit
 from cloudevents.http import CloudEvent
-from knit_runtime.context import traceparent
 
 
 class Coded(Exception):
@@ -36,7 +36,7 @@ async def handle(event):
         logging.info("said", extra={"tier": "gold"})
         return None
     if kind == "trace":
-        return answer(event, {"traceparent": traceparent()})
+        return answer(event, {"traceparent": knit.trace_parent()})
     if kind == "large":
         return answer(event, "x" * 5000)
     seen = {name: str(event[name]) for name in event}

@@ -3,9 +3,10 @@
 import asyncio
 import time
 
-from . import context, log
+from . import log
 from .cloudevent import InvalidEvent
 from .events import Refusal
+from .settings import parse_duration
 
 LIVENESS = "/health/liveness"
 READINESS = "/health/readiness"
@@ -53,11 +54,11 @@ class Application:
         begun, observed = time.monotonic(), None
         if self.telemetry is not None:
             observed = self.telemetry.begin(exchange.scope)
-            context.observed.set(observed)
-        context.headers.set(exchange.scope["headers"])
+            log.observed.set(observed)
         log.request.set(about(exchange.scope))
-        timeout = self.settings.timeout
+        timeout = _timeout_of(exchange.scope, self.settings.timeout)
         exchange.scope["extensions"]["knit"] = {"deadline": time.time() + timeout, "limit": self.settings.body_limit}
+        log.scope.set(exchange.scope)
         # The function's own task is this one: at the deadline it is cancelled,
         # unless its answer has begun, which is never cut.
         task, late = asyncio.current_task(), []  # late: whether the body was, once the deadline has passed
@@ -198,6 +199,18 @@ def about(scope):
             if name == header:
                 found[key] = value.decode("latin-1")
     return found
+
+
+def _timeout_of(scope, most):
+    """The time for one request: that of the process, or what the caller has left when that is less."""
+    for name, value in scope["headers"]:
+        if name == b"knit-timeout":
+            try:
+                asked = parse_duration(value.decode("latin-1"))
+            except ValueError:
+                return most
+            return min(asked, most) if asked > 0 else most
+    return most
 
 
 def _declared(headers):

@@ -15,7 +15,7 @@ import asyncio
 import contextvars
 import os
 
-from . import context, events
+from . import events, log
 from .events import Refusal
 
 HTTP, CLOUDEVENT = "http", "cloudevent"
@@ -176,7 +176,7 @@ async def _take(scope, body):
         raise Refusal(405, "this function takes CloudEvents: send one by POST", [(b"allow", b"POST")])
     whole = await body.all()
     attributes, data = events.decode(scope["headers"], whole)
-    observed = context.observed.get()
+    observed = log.observed.get()
     if observed is not None:
         observed.event(attributes)
     return events.make(attributes, data), whole

@@ -5,7 +5,7 @@ import json
 import os
 import time
 
-from . import context, events, log
+from . import events, log
 from .app import Application
 from .cloudevent import STRUCTURED
 from .settings import EXIT_FAILED, EXIT_OK, EXIT_USAGE
@@ -118,7 +118,7 @@ async def run(function, settings, ended, telemetry=None):
     settings.body_limit = 0
     begun = time.monotonic()
     observed = telemetry.job(call.scope, os.environ) if telemetry is not None else None
-    context.observed.set(observed)
+    log.observed.set(observed)
     code = await _call(function, settings, ended, call, begun)
     if observed is not None:
         failed = call.failure or (str(call.status) if call.status else "") or "aborted"
