@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -103,6 +104,7 @@ func withBrokers(names ...string) option {
 type world struct {
 	t testing.TB
 	client.WithWatch
+	now        time.Time // a whole second, as creation times in the API are
 	buildFails bool
 }
 
@@ -113,7 +115,7 @@ func newWorld(t testing.TB, objects ...client.Object) *world {
 		t.Fatal(err)
 	}
 	withStatus := []client.Object{&v1alpha1.Function{}, &v1alpha1.Build{}, &servingv1.Service{}, &eventingv1.Trigger{}, &eventingv1.Broker{}}
-	return &world{t: t, WithWatch: reconciletest.Fake(t, scheme, withStatus, objects...)}
+	return &world{t: t, now: time.Now().Truncate(time.Second), WithWatch: reconciletest.Fake(t, scheme, withStatus, objects...)}
 }
 
 func (w *world) must(err error) {
@@ -143,7 +145,9 @@ func (w *world) change(o option) {
 // reconcile is one look of the controller, by a process that may die.
 func (w *world) reconcile(crash reconciletest.Crash) (result ctrl.Result, writes int, err error) {
 	c, count := reconciletest.Mortal(w.WithWatch, crash)
-	result, err = ctrl.AsReconciler(c, New(c, c, c, wiring)).Reconcile(context.Background(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "shop", Name: "hello"}})
+	r := New(c, c, c, wiring)
+	r.now = func() time.Time { return w.now }
+	result, err = ctrl.AsReconciler(c, r).Reconcile(context.Background(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "shop", Name: "hello"}})
 	return result, *count, err
 }
 

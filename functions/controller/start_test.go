@@ -46,7 +46,7 @@ func (k knative) says(age time.Duration, service corev1.ConditionStatus, ready *
 		return
 	}
 	revision = &servingv1.Revision{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "hello-00001", UID: "revision-1",
-		CreationTimestamp: metav1.NewTime(time.Now().Add(-age))}}
+		CreationTimestamp: metav1.NewTime(k.now.Add(-age))}}
 	revision.Status.Conditions = append(duckv1.Conditions{*ready}, more...)
 	k.must(k.Create(ctx, revision))
 }

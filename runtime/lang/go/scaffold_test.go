@@ -10,8 +10,10 @@ import (
 )
 
 var httpFiles = []string{
-	"knit_main/main.go", "knit_main/shim/deadline.go", "knit_main/shim/instance.go", "knit_main/shim/job.go", "knit_main/shim/recorder.go", "knit_main/shim/request.go", "knit_main/shim/server.go",
-	"knit_main/shim/settings.go", "knit_main/shim/shim.go", "knit_main/shim/trace.go",
+	"knit_main/main.go", "knit_main/shim/deadline.go", "knit_main/shim/exporter.go", "knit_main/shim/instance.go", "knit_main/shim/job.go",
+	"knit_main/shim/metrics.go", "knit_main/shim/otlp.go", "knit_main/shim/recorder.go", "knit_main/shim/request.go", "knit_main/shim/server.go",
+	"knit_main/shim/settings.go", "knit_main/shim/shim.go", "knit_main/shim/span.go", "knit_main/shim/telemetry.go",
+	"knit_main/shim/telemetry_settings.go", "knit_main/shim/trace.go",
 }
 
 var eventFiles = []string{

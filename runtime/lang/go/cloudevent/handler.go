@@ -23,6 +23,10 @@ import (
 // the narrower ones to it.
 type Func func(context.Context, event.Event) (*event.Event, error)
 
+// observer is the key under which the shim, which this package does not import,
+// keeps who wants to know about the event.
+var observer any = struct{ KnitEventObserver bool }{}
+
 // Handler serves events by POST on every path.
 func Handler(handle Func) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,6 +39,9 @@ func Handler(handle Func) http.Handler {
 		if err != nil {
 			http.Error(w, err.Error(), statusOf(err))
 			return
+		}
+		if observe, ok := r.Context().Value(observer).(func(id, source, kind, subject string)); ok {
+			observe(incoming.ID(), incoming.Source(), incoming.Type(), incoming.Subject())
 		}
 		reply, err := handle(r.Context(), incoming)
 		if err != nil && !acknowledged(err) {

@@ -39,6 +39,7 @@ func (s *server) serveJob(ctx context.Context) int {
 	}
 	begun := time.Now()
 	answer, err := s.callOnce(ctx)
+	s.observer.shutdown(context.WithoutCancel(ctx))
 	if stop := s.stop(context.WithoutCancel(ctx)); stop != nil && err == nil {
 		err = stop
 	}
@@ -55,7 +56,7 @@ func (s *server) serveJob(ctx context.Context) int {
 // callOnce gives the function the job as one request. A function that was told
 // to end, by its deadline or by a signal, has as long as a drain takes for it;
 // the answer of one that goes on is never looked at.
-func (s *server) callOnce(ctx context.Context) (*jobAnswer, error) {
+func (s *server) callOnce(ctx context.Context) (answer *jobAnswer, err error) {
 	if s.settings.TimeoutSet {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.settings.Timeout)
@@ -66,6 +67,9 @@ func (s *server) callOnce(ctx context.Context) (*jobAnswer, error) {
 	if err != nil {
 		return none, err
 	}
+	observed := s.observer.job(r, os.Getenv("TRACEPARENT"), os.Getenv("TRACESTATE"))
+	defer func() { observed.endJob(err) }()
+	r = r.WithContext(withObservation(withHeader(ctx, r.Header), observed))
 	answer, ended := &jobAnswer{header: http.Header{}}, make(chan error, 1)
 	go func() { ended <- s.callFunction(answer, r) }()
 	select {

@@ -28,7 +28,7 @@ func TestAJobThatGivesUpItsConnection(t *testing.T) {
 func TestTheTraceIsLogged(t *testing.T) {
 	var out bytes.Buffer
 	log := newLogger(&out, slog.LevelInfo)
-	ctx := withTraceparent(context.Background(), "00-1-2-01")
+	ctx := withHeader(context.Background(), http.Header{"Traceparent": {"00-1-2-01"}})
 	log.InfoContext(ctx, "a")
 	log.With("k", "v").InfoContext(ctx, "b")
 	log.WithGroup("g").InfoContext(ctx, "c", "k", "v")

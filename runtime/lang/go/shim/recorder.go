@@ -14,7 +14,8 @@ import (
 // WebSockets.
 type recorder struct {
 	http.ResponseWriter
-	status int // 0 until the header is out
+	status  int    // 0 until the header is out
+	failure string // what broke the answer off; empty: nothing did
 }
 
 // Unwrap lets http.ResponseController reach the connection's own writer.

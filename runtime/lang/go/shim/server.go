@@ -39,6 +39,7 @@ type server struct {
 	instance any  // of the user's New; nil when there is none
 	log      *slog.Logger
 	http     *http.Server
+	observer *telemetry // nil: nobody collects
 
 	draining atomic.Bool
 	inFlight atomic.Int64
@@ -81,9 +82,10 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
 
 	begun := time.Now()
 	answer := &recorder{ResponseWriter: w}
+	observed := s.observer.begin(r)
+	defer func() { observed.end(answer.final(), answer.failure) }()
 	timeout := s.timeoutOf(r)
-	values := withTraceparent(withHeader(r.Context(), r.Header), r.Header.Get("Traceparent"))
-	ctx := &deadline{Context: values, at: begun.Add(timeout)}
+	ctx := &deadline{Context: withObservation(withHeader(r.Context(), r.Header), observed), at: begun.Add(timeout)}
 	defer ctx.end()
 	r = r.WithContext(ctx)
 	if timeout < s.settings.Timeout {
@@ -124,6 +126,7 @@ func (s *server) recoverPanic(r *http.Request, answer *recorder) {
 	if cause == nil {
 		return
 	}
+	answer.failure = "panic"
 	if errors.Is(asError(cause), http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)
 	}

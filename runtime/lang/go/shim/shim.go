@@ -68,6 +68,7 @@ func run(ctx context.Context, f Function, lookup func(string) (string, bool), ou
 	slog.SetDefault(log)
 
 	srv := newServer(settings, f, log)
+	srv.observer = newTelemetry(lookup, log)
 	if settings.Mode == modeJob {
 		return srv.serveJob(ctx)
 	}
@@ -107,6 +108,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 
 	end, cancel := context.WithTimeout(context.Background(), s.settings.Timeout)
 	defer cancel()
+	defer s.observer.shutdown(end)
 	if err := s.http.Shutdown(end); err != nil {
 		left := s.inFlight.Load()
 		return errors.Join(fmt.Errorf("%d requests still under way after %s: %w", left, s.settings.Timeout, err), s.http.Close())

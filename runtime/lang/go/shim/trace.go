@@ -5,25 +5,25 @@ package shim
 import (
 	"context"
 	"log/slog"
+	"net/http"
 )
 
-// traceKey is the key under which a request's context holds its traceparent. It
-// is no named type, so that code which cannot import this package, the user's
-// for one, can ask for it: ctx.Value(struct{ Knit string }{"traceparent"}).
-var traceKey = struct{ Knit string }{"traceparent"}
-
-func withTraceparent(ctx context.Context, traceparent string) context.Context {
-	if traceparent == "" {
+// withObservation lets package cloudevent tell which event the request turned
+// out to be: it calls func(id, source, kind, subject string). Neither imports
+// the other, but an unnamed struct type is the same in every package.
+func withObservation(ctx context.Context, observed *observation) context.Context {
+	if observed == nil {
 		return ctx
 	}
-	return context.WithValue(ctx, traceKey, traceparent)
+	return context.WithValue(ctx, any(struct{ KnitEventObserver bool }{}), observed.event)
 }
 
 // tracedHandler adds the traceparent to what is logged with a request's context.
 type tracedHandler struct{ slog.Handler }
 
 func (h tracedHandler) Handle(ctx context.Context, record slog.Record) error {
-	if traceparent, ok := ctx.Value(traceKey).(string); ok {
+	header, _ := ctx.Value(any(struct{ KnitRequestHeader bool }{})).(http.Header)
+	if traceparent := header.Get("Traceparent"); traceparent != "" {
 		record.AddAttrs(slog.String("traceparent", traceparent))
 	}
 	return h.Handler.Handle(ctx, record)

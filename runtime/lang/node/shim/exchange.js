@@ -35,6 +35,8 @@ class Exchange {
   #called = false; // the function has the request
   #settled = false; // the outcome is known
   #over = false; // the answer is out, or nobody waits for it any more
+  #observed; // by telemetry, if there is any
+  #failure; // the name of what the function threw without a status
 
   constructor(server, request, response) {
     this.#server = server;
@@ -46,6 +48,7 @@ class Exchange {
 
   // run answers the request. It never throws.
   run() {
+    this.#observed = this.#server.telemetry?.begin(this.request);
     this.#response.on('close', () => this.#closed());
     this.#timer = setTimeout(() => this.#deadlinePassed(), this.#timeout);
     try {
@@ -126,6 +129,7 @@ class Exchange {
 
   #callWithEvent(body) {
     const event = decode(this.request.headers, body, this.#server.loaded.eventClass);
+    this.#observed?.event(event);
     const context = new Context(this, event.data);
     context.cloudevent = event;
     return this.#server.loaded.handle(context, event);
@@ -217,6 +221,7 @@ class Exchange {
 
   #logFailure(error) {
     const status = ownStatus(error);
+    if (status === undefined) this.#failure = error?.name || typeof error;
     if (status === undefined) this.#server.log.error({ ...this.#attributes(), panic: messageOf(error), stack: error?.stack }, 'function panicked');
     else this.#server.log.error({ ...this.#attributes(), status, error: messageOf(error) }, this.#isEvent ? 'event not handled' : 'request not handled');
   }
@@ -241,6 +246,7 @@ class Exchange {
     this.#over = true;
     clearTimeout(this.#timer);
     if (!this.#response.writableFinished) this.#controller?.abort(new Error('the caller is gone'));
+    this.#observed?.end(this.#response.statusCode, this.#failure ?? (this.#response.writableFinished ? '' : 'aborted'));
     if (this.#server.log.isLevelEnabled('debug')) {
       this.#server.log.debug({ ...this.#attributes(), status: this.#response.statusCode, duration: `${Date.now() - this.#begun}ms` }, 'request');
     }
@@ -286,15 +292,6 @@ class Exchange {
   }
 }
 
-// timeoutOf is the time for one request: that of the process, or what the caller
-// says that it has left when that is less.
-function timeoutOf(headers, most) {
-  const asked = headers['knit-timeout'];
-  if (asked === undefined) return most;
-  const milliseconds = duration(asked);
-  return milliseconds > 0 ? Math.min(milliseconds, most) : most;
-}
-
 // lingerOn makes Node, which ends the connection after the answer by this
 // method, end only its own half at first.
 function lingerOn(socket) {
@@ -302,6 +299,15 @@ function lingerOn(socket) {
     socket.end();
     setTimeout(() => socket.destroy(), linger);
   };
+}
+
+// timeoutOf is the time for one request: that of the process, or what the caller
+// says that it has left when that is less.
+function timeoutOf(headers, most) {
+  const asked = headers['knit-timeout'];
+  if (asked === undefined) return most;
+  const milliseconds = duration(asked);
+  return milliseconds > 0 ? Math.min(milliseconds, most) : most;
 }
 
 function messageOf(error) { return String(error?.message ?? error); }

@@ -20,19 +20,23 @@ class Input extends Error {}
 
 // runJob calls the function with the event of KNIT_JOB_EVENT or the parameters
 // of KNIT_JOB_DATA and returns the exit code.
-async function runJob(loaded, env, settings, log, stop, exit) {
+async function runJob(loaded, env, settings, log, stop, exit, telemetry) {
   const job = new Job(settings, log);
   // Node ends when nothing can happen any more, as if all had gone well.
   process.once('beforeExit', () => job.giveUp(new Error('the function waits for what can never come')));
   stop.then(() => job.cancel(new Error('the job was told to stop before it was done')));
   const begun = Date.now();
   let names;
+  let observed;
   try {
+    observed = telemetry?.job(job.request.headers, env);
     const { context, argument } = job.prepare(loaded, env);
+    if (context.cloudevent) observed?.event(context.cloudevent);
     names = { index: context.job.index, eventID: context.cloudevent?.id, eventType: context.cloudevent?.type, eventSource: context.cloudevent?.source };
     const value = await Promise.race([loaded.handle(context, argument), job.cancelled]);
     const result = await resultOf(value, loaded.kind === 'cloudevent');
     await loaded.shutdown();
+    observed?.endJob();
     writeResult(env.KNIT_JOB_RESULT, result, log);
     log.info({ ...names, duration: `${Date.now() - begun}ms` }, 'job succeeded');
     return exit.ok;
@@ -41,9 +45,12 @@ async function runJob(loaded, env, settings, log, stop, exit) {
       log.error({ error: error.message }, 'function not started');
       return exit.usage;
     }
+    observed?.endJob(error);
     log.error({ ...names, panic: String(error?.message ?? error), stack: error?.stack }, 'job failed');
     const status = ownStatus(error);
     return status >= 400 && status < 500 && !retried.includes(status) ? exit.final : exit.failed;
+  } finally {
+    await telemetry?.shutdown();
   }
 }
 

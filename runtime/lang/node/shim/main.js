@@ -39,12 +39,19 @@ async function main(entry, kind) {
     log.error({ error: String(error?.message ?? error), stack: error?.stack }, 'function not started');
     return exit.failed;
   }
+  const telemetry = telemetryOf(process.env, log);
   if (settings.mode === 'job') {
     const { runJob } = require('./job.js');
-    return runJob(loaded, process.env, settings, log, stop, exit);
+    return runJob(loaded, process.env, settings, log, stop, exit, telemetry);
   }
   const { serve } = require('./serve.js');
-  return await serve(loaded, settings, log, stop) ? exit.ok : exit.failed;
+  return await serve(loaded, settings, log, stop, telemetry) ? exit.ok : exit.failed;
+}
+
+// telemetryOf loads the telemetry where a collector is named, and nowhere else.
+function telemetryOf(env, log) {
+  if (!['', 'TRACES_', 'METRICS_'].some((signal) => env[`OTEL_EXPORTER_OTLP_${signal}ENDPOINT`])) return undefined;
+  return require('./telemetry.js').startTelemetry(env, log);
 }
 
 // stopSignal resolves at the first SIGTERM or SIGINT.

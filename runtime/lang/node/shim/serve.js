@@ -22,8 +22,8 @@ const limits = {
 // that whoever routed one here before it learnt of the end does not lose it;
 // only then the listener closes and what is under way finishes. It tells
 // whether all of it did.
-async function serve(loaded, settings, log, stop) {
-  const server = new Server(loaded, settings, log);
+async function serve(loaded, settings, log, stop, telemetry) {
+  const server = new Server(loaded, settings, log, telemetry);
   try {
     log.info({ address: await server.listen() }, 'function ready');
   } catch (error) {
@@ -40,6 +40,8 @@ async function serve(loaded, settings, log, stop) {
   } catch (error) {
     log.error({ error: error.message, stack: error.stack }, 'function stopped early');
     return false;
+  } finally {
+    await telemetry?.shutdown();
   }
   if (finished) log.info('function stopped');
   else log.error({ error: `${server.inFlight} requests still under way after ${settings.timeout}ms` }, 'function stopped early');
@@ -57,7 +59,8 @@ class Server {
   #protocols;
   #idle; // called when nothing is under way any more; set when the listener is closed
 
-  constructor(loaded, settings, log) {
+  constructor(loaded, settings, log, telemetry) {
+    this.telemetry = telemetry; // undefined: nobody collects
     this.loaded = loaded;
     this.settings = settings;
     this.log = log;

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -49,8 +50,8 @@ func Handle(ctx context.Context, e event.Event) (*event.Event, error) {
 		slog.InfoContext(ctx, "said", "tier", "gold")
 		return nil, nil
 	case "trace":
-		parent, _ := ctx.Value(struct{ Knit string }{"traceparent"}).(string)
-		return answer(e, map[string]string{"traceparent": parent})
+		header, _ := ctx.Value(struct{ KnitRequestHeader bool }{}).(http.Header)
+		return answer(e, map[string]string{"traceparent": header.Get("Traceparent")})
 	case "large":
 		return answer(e, strings.Repeat("x", 5000))
 	}

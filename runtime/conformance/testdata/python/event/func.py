@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 
+import knit
 from cloudevents.http import CloudEvent
 
 
@@ -34,6 +35,8 @@ async def handle(event):
     if kind == "log":
         logging.info("said", extra={"tier": "gold"})
         return None
+    if kind == "trace":
+        return answer(event, {"traceparent": knit.trace_parent()})
     if kind == "large":
         return answer(event, "x" * 5000)
     seen = {name: str(event[name]) for name in event}

@@ -17,9 +17,10 @@ _NAMED = ((b"ce-id", "eventID"), (b"ce-type", "eventType"), (b"ce-source", "even
 class Application:
     """Gives requests to the function, each within its bounds."""
 
-    def __init__(self, function, settings):
+    def __init__(self, function, settings, telemetry=None):
         self.function = function
         self.settings = settings
+        self.telemetry = telemetry  # None: nobody collects
         self.server = None
 
     async def __call__(self, exchange):
@@ -50,7 +51,10 @@ class Application:
         await answer(exchange, 200 if good else otherwise, str(text or ("OK" if good else "not OK")))
 
     async def _invoke(self, exchange):
-        begun = time.monotonic()
+        begun, observed = time.monotonic(), None
+        if self.telemetry is not None:
+            observed = self.telemetry.begin(exchange.scope)
+            log.observed.set(observed)
         log.request.set(about(exchange.scope))
         timeout = _timeout_of(exchange.scope, self.settings.timeout)
         exchange.scope["extensions"]["knit"] = {"deadline": time.time() + timeout, "limit": self.settings.body_limit}
@@ -74,6 +78,9 @@ class Application:
             await self._failed(exchange, problem)
         finally:
             timer.cancel()
+            if observed is not None:
+                broken = "" if exchange.answered or exchange.status == 101 else "aborted"
+                observed.end(exchange.status, exchange.failure or broken)
             if log.enabled(10):
                 log.debug("request", status=exchange.status, duration="%.6fs" % (time.monotonic() - begun))
 
@@ -107,6 +114,7 @@ class Application:
             await self._fail(exchange, status, prefix + (str(problem) or type(problem).__name__))
             return
         log.failure("function panicked", problem)
+        exchange.failure = type(problem).__name__
         await self._fail(exchange, 500, "the function raised %s; its log has the stack" % type(problem).__name__)
 
     async def _fail(self, exchange, status, text, headers=()):

@@ -15,7 +15,7 @@ import asyncio
 import contextvars
 import os
 
-from . import events
+from . import events, log
 from .events import Refusal
 
 HTTP, CLOUDEVENT = "http", "cloudevent"
@@ -175,7 +175,11 @@ async def _take(scope, body):
     if scope["method"] != "POST":
         raise Refusal(405, "this function takes CloudEvents: send one by POST", [(b"allow", b"POST")])
     whole = await body.all()
-    return events.make(*events.decode(scope["headers"], whole)), whole
+    attributes, data = events.decode(scope["headers"], whole)
+    observed = log.observed.get()
+    if observed is not None:
+        observed.event(attributes)
+    return events.make(attributes, data), whole
 
 
 async def _reply(result, send):
@@ -199,7 +203,7 @@ async def in_thread(target, argument):
         from concurrent.futures import ThreadPoolExecutor
 
         _threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="function")
-    context = contextvars.copy_context()
+    copied = contextvars.copy_context()
 
     def call():
         try:
@@ -207,7 +211,7 @@ async def in_thread(target, argument):
         except StopIteration as problem:  # a future cannot hold it
             raise RuntimeError("the function raised StopIteration") from problem
 
-    return await asyncio.get_running_loop().run_in_executor(_threads, context.run, call)
+    return await asyncio.get_running_loop().run_in_executor(_threads, copied.run, call)
 
 
 def parameters(target):

@@ -32,6 +32,7 @@ class Call:
         }
         self.status = 0
         self.answered = self.gone = self.reading = False
+        self.failure = ""
         self.headers, self.result = [], b""  # of the answer
         self._body = body
         self._written = False
@@ -105,7 +106,7 @@ def _read(name, value):
         raise Input("environment variable %s: want JSON, or the path of a file with JSON: %s" % (name, problem)) from None
 
 
-async def run(function, settings, ended):
+async def run(function, settings, ended, telemetry=None):
     """Calls the function once and returns the exit code of the process; ended cancels it."""
     try:
         call = make_call(settings, function.takes_events)
@@ -116,6 +117,16 @@ async def run(function, settings, ended):
         settings.timeout = _NO_END  # what runs the job has a deadline of its own
     settings.body_limit = 0
     begun = time.monotonic()
+    observed = telemetry.job(call.scope, os.environ) if telemetry is not None else None
+    log.observed.set(observed)
+    code = await _call(function, settings, ended, call, begun)
+    if observed is not None:
+        failed = call.failure or (str(call.status) if call.status else "") or "aborted"
+        observed.end_job(failed if code != EXIT_OK else "")
+    return code
+
+
+async def _call(function, settings, ended, call, begun):
     work = asyncio.ensure_future(Application(function, settings)(call))
     stop = asyncio.ensure_future(ended.wait())
     await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)

@@ -19,6 +19,9 @@ request = contextvars.ContextVar("knit_request", default=None)
 # The ASGI scope of the request under way; Knit's SDK reads it.
 scope = contextvars.ContextVar("knit_scope", default=None)
 
+# What telemetry makes of the request under way; None where nobody collects.
+observed = contextvars.ContextVar("knit_observed", default=None)
+
 _NAMES = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR"}
 _MOST_STACK = 64 << 10  # characters of one stack; endless recursion fills megabytes
 

@@ -28,6 +28,7 @@ def main(arguments):
     if problems:
         log.error("function not started", error="\n".join(problems))
         return EXIT_USAGE
+    observe = _telemetry()
     folder, root, packages, entry, kind = arguments
     prepare_path(folder, root, packages)
     module, _, name = entry.partition(":")
@@ -37,10 +38,19 @@ def main(arguments):
         stack = {"stack": log.stack(problem.cause)} if problem.cause is not None else {}
         log.error("function not started", error=str(problem), **stack)
         return EXIT_FAILED
-    return asyncio.run(_run(function, settings))
+    return asyncio.run(_run(function, settings, observe))
 
 
-async def _run(function, settings):
+def _telemetry():
+    """Loads the telemetry where a collector is named, before any module of the user's could take a name."""
+    if not any(os.environ.get("OTEL_EXPORTER_OTLP_%sENDPOINT" % signal) for signal in ("", "TRACES_", "METRICS_")):
+        return lambda: None
+    from . import telemetry
+
+    return lambda: telemetry.start(os.environ)
+
+
+async def _run(function, settings, observe):
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_forgotten)
     ended = asyncio.Event()
@@ -51,16 +61,19 @@ async def _run(function, settings):
     except (Exception, SystemExit) as problem:
         log.failure("function not started", problem, error="start() raised %s" % log.describe(problem))
         return EXIT_FAILED
+    telemetry = observe()
     if settings.mode == "job":
         from . import job
 
-        code = await job.run(function, settings, ended)
+        code = await job.run(function, settings, ended, telemetry)
     else:
-        code = await serve(function, settings, ended)
+        code = await serve(function, settings, ended, telemetry)
     try:
         await function.stop()
     except (Exception, SystemExit) as problem:
         log.failure("stop() of the function raised an exception", problem)
+    if telemetry is not None:
+        telemetry.shutdown()
     return code
 
 
@@ -73,7 +86,7 @@ def _forgotten(_loop, context):
         log.warn(context.get("message", "asyncio"))
 
 
-async def serve(function, settings, ended):
+async def serve(function, settings, ended, telemetry):
     """Answers requests until ended is set, then drains; returns the exit code.
 
     The order is the one that Knative expects: readiness fails first and
@@ -81,7 +94,7 @@ async def serve(function, settings, ended):
     learnt of the end does not lose it; only then the port closes and what is
     under way finishes.
     """
-    application = Application(function, settings)
+    application = Application(function, settings, telemetry)
     server = application.server = Server(application)
     try:
         await server.listen(settings.host, settings.port)

@@ -302,6 +302,7 @@ class Exchange:
         self.answered = False
         self.gone = False  # the peer sends nothing more
         self.reading = False  # the function waits for the body
+        self.failure = ""  # the name of what the function raised without a status
         self.pending = None  # http.response.start that waits for the first of the body
         self.chunks = []
         self.waiting = 0  # bytes in chunks
