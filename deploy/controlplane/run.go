@@ -120,6 +120,9 @@ func addService(ctx context.Context, mgr ctrl.Manager, o options, kube kubernete
 	if err := mgr.Add(service.NewSweeper(options)); err != nil {
 		return err
 	}
+	if err := mgr.Add(service.NewCollector(options)); err != nil {
+		return err
+	}
 	if err := mgr.Add(server); err != nil {
 		return err
 	}

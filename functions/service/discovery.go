@@ -27,6 +27,7 @@ func apiResources() metav1.APIResourceList {
 			{Name: resourceSources, SingularName: "source", Namespaced: true, Kind: "Source", Verbs: metav1.Verbs{"get", "update"}},
 			{Name: resourceBuilds + "/log", Namespaced: true, Kind: "Build", Verbs: metav1.Verbs{"get"}},
 			{Name: resourceBuilds + "/sbom", Namespaced: true, Kind: "Build", Verbs: metav1.Verbs{"get"}},
+			{Name: resourceFunctions + "/log", Namespaced: true, Kind: "Function", Verbs: metav1.Verbs{"get"}},
 			{Name: resourceFunctions + "/" + subresourceInvoke, Namespaced: true, Kind: "Function", Verbs: metav1.Verbs{"create"}},
 		},
 	}
@@ -52,6 +53,7 @@ func aggregatedVersion() discoveryv2.APIVersionDiscovery {
 				}},
 			{Resource: resourceFunctions, Scope: discoveryv2.ScopeNamespace, ResponseKind: &metav1.GroupVersionKind{}, Verbs: []string{},
 				Subresources: []discoveryv2.APISubresourceDiscovery{
+					{Subresource: "log", ResponseKind: kind("Function"), Verbs: []string{"get"}},
 					{Subresource: subresourceInvoke, ResponseKind: kind("Function"), Verbs: []string{"create"}},
 				}},
 		},

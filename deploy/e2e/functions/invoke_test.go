@@ -11,7 +11,7 @@ import (
 // address outside of the cluster, and one that does by both ways.
 func TestAClusterLocalFunctionIsCalledThroughTheAPI(t *testing.T) {
 	p := newProject(t, "hello")
-	p.replace("knit.yaml", "spec:\n", "spec:\n  visibility: cluster-local\n")
+	p.replace("knit.yaml", "  language: go\n", "  language: go\n  visibility: cluster-local\n")
 	url := p.knit("deploy", p.folder)
 	if !strings.Contains(url, ".svc.cluster.local") {
 		t.Fatalf("URL %s, want one inside of the cluster", url)
@@ -24,7 +24,7 @@ func TestAClusterLocalFunctionIsCalledThroughTheAPI(t *testing.T) {
 	if logs := p.knit("logs", "hello"); !strings.Contains(logs, "through-the-api") {
 		t.Errorf("the function has not seen the event:\n%s", logs)
 	}
-	p.replace("knit.yaml", "cluster-local", "external")
+	p = newProject(t, "hello")
 	p.knit("deploy", p.folder)
 	for _, way := range []string{"api", "url", "auto"} {
 		if answer := p.knit("invoke", "hello", "--via", way); !strings.Contains(answer, "Hello from Knit!") {

@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -47,6 +48,7 @@ type server struct {
 	logs     string                                // folder of logs
 	hold     string                                // folder with a file for each path that never answers
 	requests *os.File
+	changes  int // how often an object was written
 }
 
 func newServer(dir string, env func(string) string) (*server, error) {
@@ -177,6 +179,8 @@ func (s *server) service(w http.ResponseWriter, r *http.Request) {
 		s.invoke(w, r)
 	case strings.HasSuffix(r.URL.Path, "/sbom"):
 		s.serveLog(w, "sbom-"+filepath.Base(strings.TrimSuffix(r.URL.Path, "/sbom"))+".log")
+	case strings.HasSuffix(r.URL.Path, "/log") && strings.Contains(r.URL.Path, "/functions/"):
+		s.serveEnded(w, filepath.Base(filepath.Dir(r.URL.Path)))
 	case strings.HasSuffix(r.URL.Path, "/log"):
 		s.serveLog(w, "build-"+filepath.Base(strings.TrimSuffix(r.URL.Path, "/log"))+".log")
 	case r.Method == http.MethodGet && !s.sources[r.URL.Path]:
@@ -248,6 +252,14 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(answer.Body.Bytes())
 }
 
+// serveEnded answers what replicas of a function that are gone wrote.
+func (s *server) serveEnded(w http.ResponseWriter, function string) {
+	raw, err := os.ReadFile(filepath.Join(s.logs, "ended-"+function+".log"))
+	if err == nil {
+		_, _ = w.Write(raw)
+	}
+}
+
 func (s *server) serveLog(w http.ResponseWriter, file string) {
 	raw, err := os.ReadFile(filepath.Join(s.logs, file))
 	if err != nil {
@@ -272,10 +284,37 @@ func (s *server) kubernetes(w http.ResponseWriter, r *http.Request) {
 	case found && r.Method == http.MethodDelete:
 		delete(s.objects, r.URL.Path)
 		answer(w, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess})
+	case r.Method == http.MethodGet && namesList(r.URL.Path) && r.URL.Query().Get("watch") != "":
+		s.watch(w, r)
 	case r.Method == http.MethodGet && namesList(r.URL.Path):
 		s.list(w, r)
 	default:
 		fail(w, apierrors.NewNotFound(schema.GroupResource{Group: filepath.Dir(apiVersion(r.URL.Path)), Resource: filepath.Base(filepath.Dir(r.URL.Path))}, name))
+	}
+}
+
+// watch tells of every change that an object changed, whichever it was.
+func (s *server) watch(w http.ResponseWriter, r *http.Request) {
+	seen := s.changes
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	w.Header().Set("Content-Type", "application/json")
+	_ = http.NewResponseController(w).Flush()
+	for r.Context().Err() == nil {
+		s.mu.Lock()
+		changed := s.changes != seen
+		seen = s.changes
+		s.mu.Unlock()
+		if changed {
+			_ = json.NewEncoder(w).Encode(map[string]any{"type": "BOOKMARK", "object": map[string]any{
+				"apiVersion": apiVersion(r.URL.Path), "kind": "Function", "metadata": map[string]any{"resourceVersion": "2"},
+			}})
+			_ = http.NewResponseController(w).Flush()
+		}
+		select {
+		case <-r.Context().Done():
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
 }
 
@@ -356,6 +395,7 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) {
 	object.SetResourceVersion(strconv.FormatInt(generation, 10))
 	if r.URL.Query().Get("dryRun") == "" {
 		s.objects[r.URL.Path] = object
+		s.changes++
 	}
 	answer(w, object)
 }
