@@ -22,11 +22,12 @@ type Reconciler struct {
 	client     client.Client
 	references client.Reader // of the metadata of Secrets and ConfigMaps
 	wiring     Wiring
+	applied    *reconcile.Memory // of Knative Services
 }
 
 // New makes a Reconciler; Setup is the usual way.
 func New(c client.Client, references client.Reader, wiring Wiring) *Reconciler {
-	return &Reconciler{client: c, references: references, wiring: wiring}
+	return &Reconciler{client: c, references: references, wiring: wiring, applied: reconcile.NewMemory()}
 }
 
 // Reconcile runs the steps of a Function. Each of build, deploy and wire owns
