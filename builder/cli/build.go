@@ -138,8 +138,7 @@ func (b *building) pack() ([]*v1alpha1.Function, error) {
 	return functions, nil
 }
 
-// foretell says what would be done. Which builder the platform has now, only
-// the cluster knows: it is taken to be that of the last build.
+// foretell says what would be done, as far as can be known here.
 func (b *building) foretell(ctx context.Context, functions []*v1alpha1.Function) error {
 	b.progress.Clear()
 	for _, fn := range functions {
@@ -147,11 +146,7 @@ func (b *building) foretell(ctx context.Context, functions []*v1alpha1.Function)
 		if err != nil {
 			return err
 		}
-		builder := ""
-		if len(builds) > 0 {
-			builder = decision.Builder(&builds[0])
-		}
-		answer := decision.Decide(decision.Question{Want: decision.Want(fn, builder), Builds: builds, RebuildOnNewBuilder: true})
+		answer := decision.Foretell(fn, builds)
 		fmt.Fprintf(b.env.Out, "%s: ", fn.Name)
 		if err := writeDecision(b.env.Out, &answer.BuildDecision); err != nil {
 			return err

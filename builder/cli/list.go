@@ -15,7 +15,7 @@ import (
 )
 
 func listCommand(env *cmdline.Env) *cobra.Command {
-	var everywhere, bases bool
+	var everywhere, bases, watch bool
 	var format cmdline.Format
 	cmd := &cobra.Command{
 		Use:               "list [function]",
@@ -36,18 +36,25 @@ func listCommand(env *cmdline.Env) *cobra.Command {
 			if len(args) > 0 {
 				function = args[0]
 			}
-			builds, err := buildsOf(cmd.Context(), cluster, namespace, function)
-			if err != nil {
-				return err
+			show := func(env *cmdline.Env) error {
+				builds, err := buildsOf(cmd.Context(), cluster, namespace, function)
+				if err != nil {
+					return err
+				}
+				if bases {
+					return listBases(cmd.Context(), env, cluster, namespace, function, builds, format)
+				}
+				return listBuilds(env, builds, everywhere, format)
 			}
-			if bases {
-				return listBases(cmd.Context(), env, cluster, namespace, function, builds, format)
+			if watch {
+				return cmdline.Watch(cmd.Context(), env, cluster, format, &v1alpha1.BuildList{}, show, client.InNamespace(namespace))
 			}
-			return listBuilds(env, builds, everywhere, format)
+			return show(env)
 		},
 	}
 	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "builds of all namespaces")
 	cmd.Flags().BoolVar(&bases, "base", false, "show the base and the builder of each function's image instead")
+	cmdline.AddWatch(cmd, &watch)
 	format.AddOutput(cmd)
 	return cmd
 }

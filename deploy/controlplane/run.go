@@ -23,7 +23,6 @@ import (
 	buildcontroller "github.com/knit-dev/knit/builder/controller"
 	"github.com/knit-dev/knit/builder/registry"
 	"github.com/knit-dev/knit/eventing"
-	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	functioncontroller "github.com/knit-dev/knit/functions/controller"
 	"github.com/knit-dev/knit/functions/service"
 	schedulecontroller "github.com/knit-dev/knit/scheduler/controller"
@@ -81,7 +80,7 @@ func run(ctx context.Context, o options) error {
 func (o options) manager() ctrl.Options {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(corev1.AddToScheme(scheme))
-	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	utilruntime.Must(service.AddToScheme(scheme))
 	wait := drain
 	return ctrl.Options{
 		Scheme: scheme,
@@ -119,6 +118,9 @@ func addService(ctx context.Context, mgr ctrl.Manager, o options, kube kubernete
 		return err
 	}
 	if err := mgr.Add(service.NewSweeper(options)); err != nil {
+		return err
+	}
+	if err := mgr.Add(service.NewCollector(options)); err != nil {
 		return err
 	}
 	if err := mgr.Add(server); err != nil {

@@ -47,6 +47,9 @@ CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m -parallel 6 ./deploy/e2e/
 say "ingress conformance"
 (cd deploy/cluster && CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 20m ./conformance/)
 
+say "controllers on a real API server"
+KNIT_TEST_KUBECONFIG=$KUBECONFIG CGO_ENABLED=0 go test -count=1 -timeout 5m -run OnARealCluster ./functions/controller/ ./scheduler/controller/
+
 say "functions"
 bin/knit install --from .
 CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m ./deploy/e2e/functions/

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,10 +34,12 @@ type deployment struct {
 	progress *cmdline.Progress
 	manifest *project.Manifest
 	sources  map[string]*project.Source // function → its packed folder
-	applied  bool                       // something was changed in the cluster
+	carrying bool                       // the cluster is being changed
+	applied  []string                   // what was changed for sure
 
 	at      string
 	dryRun  string
+	diff    bool
 	noWait  bool
 	rebuild bool
 	timeout time.Duration
@@ -51,8 +55,11 @@ func deployCommand(env *cmdline.Env) *cobra.Command {
 			"The folder holds a " + project.FileName + " with one or many Functions and Schedules. Folders named by source.path, and\n" +
 			"the shared paths of source.include, are packed (without what .gitignore and .knitignore name), uploaded\n" +
 			"if the cluster does not know them yet, built, and run. What did not change is not built again. A\n" +
-			"source.git is fetched by the cluster; --rebuild looks at its branch anew.",
-		Example: "  knit deploy samples/hello\n  knit deploy --dry-run=server",
+			"source.git is fetched by the cluster; --rebuild looks at its branch anew.\n\n" +
+			"--diff shows what would change in the cluster, field by field, and whether functions would be built and\n" +
+			"why; nothing is uploaded or changed. It ends with 0 when nothing would change, 1 when something would, and\n" +
+			"more than 1 when it failed.",
+		Example: "  knit deploy samples/hello\n  knit deploy --diff\n  knit deploy --dry-run=server",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -60,7 +67,11 @@ func deployCommand(env *cmdline.Env) *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), d.timeout)
 			defer cancel()
-			return d.explain(d.run(ctx))
+			err := d.explain(d.run(ctx))
+			if d.diff {
+				return cmdline.BesidesDifference(err)
+			}
+			return err
 		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
@@ -69,10 +80,14 @@ func deployCommand(env *cmdline.Env) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&d.dryRun, "dry-run", dryRunNone, "client: check and print, without a cluster; server: let the API server check too")
 	flags.Lookup("dry-run").NoOptDefVal = dryRunClient
+	flags.BoolVar(&d.diff, "diff", false, "show what would change, and change nothing")
 	flags.BoolVar(&d.noWait, "no-wait", false, "return when everything is applied")
 	flags.BoolVar(&d.rebuild, "rebuild", false, "fetch and build git sources again, where a branch may have moved")
 	flags.DurationVar(&d.timeout, "timeout", 15*time.Minute, "give up waiting after this long")
 	d.format.AddOutput(cmd)
+	for _, other := range []string{"dry-run", "no-wait", "rebuild", "output"} {
+		cmd.MarkFlagsMutuallyExclusive("diff", other)
+	}
 	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions([]string{dryRunClient, dryRunServer}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -109,6 +124,9 @@ func (d *deployment) run(ctx context.Context) error {
 	if err != nil || d.dryRun == dryRunServer {
 		return errors.Join(err, d.print(checked))
 	}
+	if d.diff {
+		return d.showDifferences(ctx, checked)
+	}
 	return d.carryOut(ctx)
 }
 
@@ -121,7 +139,7 @@ func (d *deployment) carryOut(ctx context.Context) error {
 	if err := follower.remember(ctx, d.manifest); err != nil {
 		return err
 	}
-	d.applied = true
+	d.carrying = true
 	if d.rebuild {
 		if err := d.askForRebuild(ctx); err != nil {
 			return err
@@ -231,11 +249,14 @@ func (d *deployment) apply(ctx context.Context, options ...client.ApplyOption) (
 	for _, doc := range d.manifest.Documents {
 		object := doc.Written.DeepCopy()
 		if err := d.cluster.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), options...); err != nil {
-			err = fmt.Errorf("%s: document %d: apply %s to namespace %s: %w", d.manifest.File, doc.Number, doc.Title(), object.GetNamespace(), err)
+			err = notApplied{err, doc.At(d.manifest.File, fmt.Sprintf("apply %s to namespace %s: %v", doc.Title(), object.GetNamespace(), err))}
 			if apierrors.IsInvalid(err) {
 				err = cmdline.Usage(err)
 			}
 			return nil, err
+		}
+		if d.carrying {
+			d.applied = append(d.applied, doc.Title())
 		}
 		typed, _ := d.cluster.Scheme().New(object.GroupVersionKind())
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, typed); err != nil {
@@ -245,6 +266,16 @@ func (d *deployment) apply(ctx context.Context, options ...client.ApplyOption) (
 	}
 	return applied, nil
 }
+
+// notApplied is what the API server said of a document, with the place in the
+// manifest.
+type notApplied struct {
+	error
+	told string
+}
+
+func (e notApplied) Error() string { return e.told }
+func (e notApplied) Unwrap() error { return e.error }
 
 // written are the objects as they would be applied.
 func (d *deployment) written() []client.Object {
@@ -298,15 +329,40 @@ func (d *deployment) finish(ctx context.Context) error {
 // explain says, when the command was cut short, where that leaves the cluster.
 func (d *deployment) explain(err error) error {
 	interrupted, late := errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded)
-	switch {
-	case !interrupted && !late:
+	if !interrupted && !late {
 		return err
-	case !d.applied:
-		return cmdline.Advise(err, "nothing was changed in the cluster; run `knit deploy %s` again", d.at)
-	case interrupted:
-		err = cmdline.Exit(errors.New("interrupted; the cluster goes on building and deploying what was applied"), cmdline.ExitInterrupted)
 	}
-	return cmdline.Advise(err, "see how far it is with `knit list`, or run `knit deploy %s` again to go on watching", d.at)
+	if interrupted {
+		err = cmdline.Exit(errors.New("interrupted; "+d.left()), cmdline.ExitInterrupted)
+	}
+	switch {
+	case d.carrying && len(d.applied) == len(d.manifest.Documents):
+		return cmdline.Advise(err, "see how far it is with `knit list`, or run `knit deploy %s` again to go on watching", d.at)
+	case late && !d.carrying:
+		err = cmdline.Timeout(fmt.Errorf("%w; %s", err, d.left()))
+	}
+	return cmdline.Advise(err, "run `knit deploy %s` again; what was uploaded is not uploaded again", d.at)
+}
+
+// left is the state in which the command leaves the cluster.
+func (d *deployment) left() string {
+	if !d.carrying {
+		return "nothing was changed in the cluster"
+	}
+	var others []string
+	for _, doc := range d.manifest.Documents {
+		if !slices.Contains(d.applied, doc.Title()) {
+			others = append(others, doc.Title())
+		}
+	}
+	if len(others) == 0 {
+		return "the cluster goes on building and deploying what was applied"
+	}
+	text := "not applied, or not for sure: " + strings.Join(others, ", ")
+	if len(d.applied) > 0 {
+		text = "the cluster goes on with what was applied (" + strings.Join(d.applied, ", ") + "); " + text
+	}
+	return text
 }
 
 // count says how many functions and schedules a manifest has.

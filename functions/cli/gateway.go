@@ -17,7 +17,7 @@ import (
 // (RFC 6761, section 6.3), but neither Go nor glibc resolve them, so they are
 // dialled here. Redirects are shown, not followed: they are answers too.
 func gatewayClient() *http.Client {
-	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		return dialer.DialContext(ctx, network, localAddress(address))
@@ -57,12 +57,15 @@ func isLocal(host string) bool {
 
 // times are when the steps of a call happened.
 type times struct {
-	now                                       func() time.Time
-	began, connected, secured, sent, answered time.Time
+	now                                                 func() time.Time
+	began, resolved, connected, secured, sent, answered time.Time
 }
+
+func newTimes(now func() time.Time) *times { return &times{now: now, began: now()} }
 
 func (t *times) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
+		DNSDone:              func(httptrace.DNSDoneInfo) { t.resolved = t.now() },
 		ConnectDone:          func(string, string, error) { t.connected = t.now() },
 		TLSHandshakeDone:     func(tls.ConnectionState, error) { t.secured = t.now() },
 		WroteRequest:         func(httptrace.WroteRequestInfo) { t.sent = t.now() },
@@ -81,6 +84,7 @@ func (t *times) show(w io.Writer) {
 		parts = append(parts, fmt.Sprintf("%s %s", name, at.Sub(last).Round(100*time.Microsecond)))
 		last = at
 	}
+	add("dns", t.resolved)
 	add("connect", t.connected)
 	add("tls", t.secured)
 	add("send", t.sent)

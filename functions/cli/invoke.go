@@ -3,11 +3,9 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"os"
 	"slices"
 	"strings"
@@ -15,12 +13,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/cli/cmdline"
 )
 
-// invocation is one run of `knit invoke`.
-type invocation struct {
+// invoker is one run of `knit invoke`.
+type invoker struct {
 	env     *cmdline.Env
 	method  string
 	path    string
@@ -28,19 +25,24 @@ type invocation struct {
 	file    string
 	headers []string
 	event   cmdline.EventFlags
+	via     way
 	verbose bool
 	timeout time.Duration
 }
 
 func invokeCommand(env *cmdline.Env) *cobra.Command {
-	i := &invocation{env: env}
+	i := &invoker{env: env}
 	cmd := &cobra.Command{
 		Use:   "invoke NAME",
 		Short: "Call a function by HTTP, or send it a CloudEvent",
 		Long: "Call a function by HTTP, or send it a CloudEvent, and print what it answers.\n\n" +
-			"With --event-type the request is a CloudEvent in binary mode. An answer of 400 and above is a failure.",
+			"With --event-type the request is a CloudEvent in binary mode. An answer of 400 and above is a failure.\n\n" +
+			"It goes to the function's URL or, where that cannot be reached from here or does not exist outside of the\n" +
+			"cluster, through the Kubernetes API, for which you need the right to create functions/invoke of\n" +
+			"service.knit.dev. Such a call may send 10 MiB and take 55 seconds. With -v you see which way was used.",
 		Example: "  knit invoke hello\n  knit invoke hello --data '{\"name\":\"Ada\"}' -H 'Content-Type: application/json'\n" +
-			"  knit invoke hello --event-type com.example.greeting --event-source /me --data '{\"name\":\"Ada\"}'",
+			"  knit invoke hello --event-type com.example.greeting --event-source /me --data '{\"name\":\"Ada\"}'\n" +
+			"  knit invoke hello --via api -v",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeFunctions(env, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,12 +59,14 @@ func invokeCommand(env *cmdline.Env) *cobra.Command {
 	flags.StringArrayVarP(&i.headers, "header", "H", nil, "header as 'Name: value'; can be repeated")
 	flags.BoolVarP(&i.verbose, "verbose", "v", false, "show status, headers and times on standard error")
 	flags.DurationVar(&i.timeout, "timeout", 10*time.Minute, "give up after this long")
+	flags.Var(&i.via, "via", "way to the function: auto, url or api")
+	_ = cmd.RegisterFlagCompletionFunc("via", cobra.FixedCompletions(ways, cobra.ShellCompDirectiveNoFileComp))
 	i.event.Add(flags, "event-")
 	cmd.MarkFlagsMutuallyExclusive("data", "file")
 	return cmd
 }
 
-func (i *invocation) run(ctx context.Context, name string) error {
+func (i *invoker) run(ctx context.Context, name string) error {
 	cluster, err := i.env.Connect(newScheme())
 	if err != nil {
 		return err
@@ -71,17 +75,10 @@ func (i *invocation) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if function.Status.URL == "" {
-		return noURL(function)
-	}
-	request, err := i.request(ctx, strings.TrimSuffix(function.Status.URL, "/"))
+	call := &call{invoker: i, cluster: cluster, function: function}
+	response, err := call.make(ctx)
 	if err != nil {
 		return err
-	}
-	times := &times{began: i.env.Now(), now: i.env.Now}
-	response, err := gatewayClient().Do(request.WithContext(httptrace.WithClientTrace(ctx, times.trace())))
-	if err != nil {
-		return unreachable(ctx, function, err)
 	}
 	defer response.Body.Close()
 	if i.verbose {
@@ -89,13 +86,13 @@ func (i *invocation) run(ctx context.Context, name string) error {
 	}
 	written, err := io.Copy(i.env.Out, response.Body)
 	if err != nil {
-		return fmt.Errorf("read the answer of %s after %d bytes: %w", name, written, err)
+		return call.brokenOff(written, err)
 	}
 	if cmdline.Terminal(i.env.Out) && written > 0 {
 		fmt.Fprintln(i.env.Out)
 	}
 	if i.verbose {
-		times.show(i.env.Err)
+		call.times.show(i.env.Err)
 	}
 	if response.StatusCode >= http.StatusBadRequest {
 		return cmdline.Advise(fmt.Errorf("%s answered %s", name, response.Status), "see what it wrote with `knit logs %s -n %s`", name, cluster.Namespace)
@@ -104,7 +101,7 @@ func (i *invocation) run(ctx context.Context, name string) error {
 }
 
 // request makes the HTTP request or the CloudEvent.
-func (i *invocation) request(ctx context.Context, url string) (*http.Request, error) {
+func (i *invoker) request(ctx context.Context, url string) (*http.Request, error) {
 	if i.path != "" && !strings.HasPrefix(i.path, "/") {
 		return nil, cmdline.Usagef("--path %q must begin with /", i.path)
 	}
@@ -138,7 +135,7 @@ func (i *invocation) request(ctx context.Context, url string) (*http.Request, er
 	return request, nil
 }
 
-func (i *invocation) verb(hasBody bool) string {
+func (i *invoker) verb(hasBody bool) string {
 	switch {
 	case i.method != "":
 		return strings.ToUpper(i.method)
@@ -149,7 +146,7 @@ func (i *invocation) verb(hasBody bool) string {
 }
 
 // body opens what is sent: --data, a file, or standard input.
-func (i *invocation) body() (io.Reader, bool, error) {
+func (i *invoker) body() (io.Reader, bool, error) {
 	switch i.file {
 	case "":
 		if i.data == "" {
@@ -157,7 +154,8 @@ func (i *invocation) body() (io.Reader, bool, error) {
 		}
 		return strings.NewReader(i.data), true, nil
 	case "-":
-		return i.env.In, true, nil
+		// A request closes what it can; the way through the API may come after.
+		return struct{ io.Reader }{i.env.In}, true, nil
 	}
 	raw, err := os.ReadFile(i.file)
 	if err != nil {
@@ -167,7 +165,7 @@ func (i *invocation) body() (io.Reader, bool, error) {
 }
 
 // show writes status and headers, sorted.
-func (i *invocation) show(response *http.Response) {
+func (i *invoker) show(response *http.Response) {
 	fmt.Fprintf(i.env.Err, "%s %s\n", response.Proto, response.Status)
 	names := make([]string, 0, len(response.Header))
 	for name := range response.Header {
@@ -179,26 +177,4 @@ func (i *invocation) show(response *http.Response) {
 			fmt.Fprintf(i.env.Err, "%s: %s\n", name, value)
 		}
 	}
-}
-
-// noURL says why a function cannot be called yet.
-func noURL(function *v1alpha1.Function) error {
-	ready := currentCondition(function.Status.Conditions, v1alpha1.ConditionReady, function.Generation)
-	err := fmt.Errorf("function %s has no URL yet: %s", function.Name, waiting(function.Name, ready))
-	return cmdline.Advise(err, "see the whole state with `knit describe %s -n %s`", function.Name, function.Namespace)
-}
-
-func unreachable(ctx context.Context, function *v1alpha1.Function, err error) error {
-	if ctx.Err() != nil {
-		err = fmt.Errorf("call %s: %w", function.Status.URL, ctx.Err())
-		return cmdline.Advise(err, "see what it does with `knit logs %s -n %s`, or give it longer with --timeout", function.Name, function.Namespace)
-	}
-	if wrapped := errors.Unwrap(err); wrapped != nil {
-		err = wrapped
-	}
-	err = fmt.Errorf("call %s: %w", function.Status.URL, err)
-	if function.Spec.Reach() == v1alpha1.VisibilityClusterLocal {
-		return cmdline.Advise(err, "%s can be called inside of the cluster only; set spec.visibility: external to call it from here", function.Name)
-	}
-	return cmdline.Advise(err, "see whether the gateway runs: `knit cluster status` for the embedded cluster, or the pods of Knative's ingress")
 }

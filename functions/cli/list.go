@@ -16,7 +16,7 @@ import (
 )
 
 func listCommand(env *cmdline.Env) *cobra.Command {
-	var everywhere bool
+	var everywhere, watch bool
 	var format cmdline.Format
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -24,15 +24,16 @@ func listCommand(env *cmdline.Env) *cobra.Command {
 		Short:   "List functions with their URLs",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return list(cmd.Context(), env, everywhere, format)
+			return list(cmd.Context(), env, everywhere, watch, format)
 		},
 	}
 	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "functions of all namespaces")
+	cmdline.AddWatch(cmd, &watch)
 	format.AddOutput(cmd)
 	return cmd
 }
 
-func list(ctx context.Context, env *cmdline.Env, everywhere bool, format cmdline.Format) error {
+func list(ctx context.Context, env *cmdline.Env, everywhere, watch bool, format cmdline.Format) error {
 	cluster, err := env.Connect(newScheme())
 	if err != nil {
 		return err
@@ -41,6 +42,15 @@ func list(ctx context.Context, env *cmdline.Env, everywhere bool, format cmdline
 	if everywhere {
 		namespace = ""
 	}
+	show := func(env *cmdline.Env) error { return showFunctions(ctx, env, cluster, namespace, format) }
+	if watch {
+		return cmdline.Watch(ctx, env, cluster, format, &v1alpha1.FunctionList{}, show, client.InNamespace(namespace))
+	}
+	return show(env)
+}
+
+// showFunctions lists the functions of a namespace, or of all when it is empty.
+func showFunctions(ctx context.Context, env *cmdline.Env, cluster *cmdline.Cluster, namespace string, format cmdline.Format) error {
 	var functions v1alpha1.FunctionList
 	if err := cluster.List(ctx, &functions, client.InNamespace(namespace)); err != nil {
 		return fmt.Errorf("list functions: %w", err)
@@ -54,13 +64,13 @@ func list(ctx context.Context, env *cmdline.Env, everywhere bool, format cmdline
 	}
 	if len(objects) == 0 {
 		where := "in namespace " + namespace
-		if everywhere {
+		if namespace == "" {
 			where = "in any namespace"
 		}
 		fmt.Fprintf(env.Err, "No functions %s. Deploy one: knit deploy samples/hello\n", where)
 		return nil
 	}
-	return functionTable(functions.Items, everywhere, env.Now()).Write(env.Out, format)
+	return functionTable(functions.Items, namespace == "", env.Now()).Write(env.Out, format)
 }
 
 func functionTable(functions []v1alpha1.Function, everywhere bool, now time.Time) cmdline.Table {

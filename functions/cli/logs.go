@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/utils/ptr"
+	"knative.dev/serving/pkg/apis/serving"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
@@ -42,6 +45,8 @@ type logReader struct {
 	name     string
 	follow   bool
 	since    time.Duration
+	tail     int64
+	revision string
 	previous bool
 	build    bool
 
@@ -54,9 +59,12 @@ type logReader struct {
 func logsCommand(env *cmdline.Env) *cobra.Command {
 	l := &logReader{env: env}
 	cmd := &cobra.Command{
-		Use:               "logs NAME",
-		Short:             "Show what a function's replicas write, or the log of its build",
-		Example:           "  knit logs hello -f\n  knit logs hello --build",
+		Use:   "logs NAME",
+		Short: "Show what a function's replicas write, or the log of its build",
+		Long: "Show what a function's replicas write, or the log of its build.\n\n" +
+			"With --previous it is what replicas that are gone wrote at last (64 KiB of each of the last 10, for a day),\n" +
+			"and running ones before their last restart.",
+		Example:           "  knit logs hello -f --tail 10\n  knit logs hello --since 10m --revision hello-00002\n  knit logs hello --build",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeFunctions(env, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,11 +75,15 @@ func logsCommand(env *cmdline.Env) *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVarP(&l.follow, "follow", "f", false, "go on until interrupted, also with replicas that start later")
 	flags.DurationVar(&l.since, "since", 0, "only lines of this long ago, such as 10m")
-	flags.BoolVarP(&l.previous, "previous", "p", false, "log of the container before its last restart")
+	flags.Int64Var(&l.tail, "tail", -1, "only so many of each replica's last lines; all when negative")
+	flags.StringVar(&l.revision, "revision", "", "only replicas of this revision")
+	flags.BoolVarP(&l.previous, "previous", "p", false, "what ended replicas wrote at last, and containers before their last restart")
 	flags.BoolVar(&l.build, "build", false, "log of the last build")
 	cmd.MarkFlagsMutuallyExclusive("follow", "previous")
-	cmd.MarkFlagsMutuallyExclusive("build", "previous")
-	cmd.MarkFlagsMutuallyExclusive("build", "since")
+	for _, other := range []string{"previous", "since", "tail", "revision"} {
+		cmd.MarkFlagsMutuallyExclusive("build", other)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("revision", completeRevisions(env))
 	return cmd
 }
 
@@ -92,6 +104,11 @@ func (l *logReader) run(ctx context.Context) error {
 		return fmt.Errorf("read the logs of %s: %w", l.name, err)
 	}
 	l.pods = core.Pods(l.cluster.Namespace)
+	if l.previous {
+		if err := l.ended(ctx); err != nil {
+			return err
+		}
+	}
 	if err := l.replicas(ctx); err != nil && (!l.follow || !errors.Is(err, context.Canceled)) {
 		return err
 	}
@@ -117,9 +134,9 @@ func (l *logReader) replicas(ctx context.Context) error {
 				l.wg.Go(func() { l.copy(ctx, pod.Name) })
 			}
 		}
-		if len(pods) == 0 && !told {
+		if len(pods) == 0 && !told && !l.previous {
 			told = true
-			fmt.Fprintf(l.env.Err, "No replica of %s runs now: it is scaled to zero, or never started. Call it with `knit invoke %s`.\n", l.name, l.name)
+			l.tellNone()
 		}
 		if !l.follow {
 			l.wg.Wait()
@@ -134,15 +151,26 @@ func (l *logReader) replicas(ctx context.Context) error {
 	}
 }
 
+func (l *logReader) tellNone() {
+	if l.revision != "" {
+		fmt.Fprintf(l.env.Err, "No replica of revision %s of %s runs now. See its revisions with `knit revisions %s`.\n", l.revision, l.name, l.name)
+		return
+	}
+	fmt.Fprintf(l.env.Err, "No replica of %s runs now: it is scaled to zero, or never started. Call it with `knit invoke %s`; see what ended ones wrote with `knit logs %s --previous`.\n", l.name, l.name, l.name)
+}
+
 // list returns the replicas whose container has begun, oldest first.
 func (l *logReader) list(ctx context.Context) ([]corev1.Pod, error) {
 	var pods corev1.PodList
-	err := l.cluster.List(ctx, &pods, client.InNamespace(l.cluster.Namespace), client.MatchingLabels{v1alpha1.LabelFunction: l.name})
+	err := l.cluster.List(ctx, &pods, client.InNamespace(l.cluster.Namespace), l.labels())
 	if err != nil {
 		return nil, fmt.Errorf("list the replicas of %s: %w", l.name, err)
 	}
 	begun := slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool {
 		return !slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+			if l.previous {
+				return s.Name == userContainer && s.LastTerminationState.Terminated != nil
+			}
 			return s.Name == userContainer && (s.State.Waiting == nil || s.LastTerminationState.Terminated != nil)
 		})
 	})
@@ -150,9 +178,21 @@ func (l *logReader) list(ctx context.Context) ([]corev1.Pod, error) {
 	return begun, nil
 }
 
+// labels choose the replicas.
+func (l *logReader) labels() client.MatchingLabels {
+	labels := client.MatchingLabels{v1alpha1.LabelFunction: l.name}
+	if l.revision != "" {
+		labels[serving.RevisionLabelKey] = l.revision
+	}
+	return labels
+}
+
 // copy copies one replica's log.
 func (l *logReader) copy(ctx context.Context, pod string) {
 	options := &corev1.PodLogOptions{Container: userContainer, Follow: l.follow, Previous: l.previous}
+	if l.tail >= 0 {
+		options.TailLines = &l.tail
+	}
 	if l.since > 0 {
 		options.SinceSeconds = ptr.To(max(1, int64(l.since.Seconds())))
 	}
@@ -209,6 +249,34 @@ func (l *logReader) failed(ctx context.Context, err error) {
 		return
 	}
 	l.errs = append(l.errs, err)
+}
+
+// ended copies what the function service kept of replicas that are gone.
+func (l *logReader) ended(ctx context.Context) error {
+	query := url.Values{}
+	if l.revision != "" {
+		query.Set("revision", l.revision)
+	}
+	if l.since > 0 {
+		query.Set("since", l.since.String())
+	}
+	if l.tail >= 0 {
+		query.Set("tail", strconv.FormatInt(l.tail, 10))
+	}
+	path := fmt.Sprintf("/apis/service.knit.dev/v1alpha1/namespaces/%s/functions/%s/log?%s", l.cluster.Namespace, l.name, query.Encode())
+	response, err := l.cluster.Do(ctx, http.MethodGet, path, nil, 0)
+	if err != nil {
+		return fmt.Errorf("read what ended replicas of %s wrote: %w", l.name, err)
+	}
+	defer response.Body.Close()
+	written, err := io.Copy(l.env.Out, response.Body)
+	if err != nil {
+		return fmt.Errorf("read what ended replicas of %s wrote: %w", l.name, err)
+	}
+	if written == 0 {
+		fmt.Fprintf(l.env.Err, "Nothing is kept of replicas of %s that ended: the last 10 are kept for a day, unless they wrote nothing.\n", l.name)
+	}
+	return nil
 }
 
 // buildLog copies the log of the last build through the extension API: build

@@ -21,6 +21,7 @@ import (
 
 func revisionsCommand(env *cmdline.Env) *cobra.Command {
 	var format cmdline.Format
+	var watch bool
 	cmd := &cobra.Command{
 		Use:   "revisions NAME",
 		Short: "List the revisions of a function, the newest first",
@@ -29,18 +30,28 @@ func revisionsCommand(env *cmdline.Env) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeFunctions(env, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return listRevisions(cmd.Context(), env, args[0], format)
+			return listRevisions(cmd.Context(), env, args[0], watch, format)
 		},
 	}
+	cmdline.AddWatch(cmd, &watch)
 	format.AddOutput(cmd)
 	return cmd
 }
 
-func listRevisions(ctx context.Context, env *cmdline.Env, name string, format cmdline.Format) error {
+func listRevisions(ctx context.Context, env *cmdline.Env, name string, watch bool, format cmdline.Format) error {
 	cluster, err := env.Connect(newScheme())
 	if err != nil {
 		return err
 	}
+	show := func(env *cmdline.Env) error { return showRevisions(ctx, env, cluster, name, format) }
+	if watch {
+		return cmdline.Watch(ctx, env, cluster, format, &servingv1.RevisionList{}, show,
+			client.InNamespace(cluster.Namespace), client.MatchingLabels{serving.ServiceLabelKey: name})
+	}
+	return show(env)
+}
+
+func showRevisions(ctx context.Context, env *cmdline.Env, cluster *cmdline.Cluster, name string, format cmdline.Format) error {
 	function, err := getFunction(ctx, cluster, name)
 	if err != nil {
 		return err
@@ -121,4 +132,17 @@ func shareOf(function *v1alpha1.Function, revision string) (percent, tags string
 		percent = fmt.Sprintf("%d%%", sum)
 	}
 	return percent, strings.Join(names, ",")
+}
+
+// completeRevisions completes names of the revisions of the function that the
+// command line names already.
+func completeRevisions(env *cmdline.Env) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		of := client.MatchingLabels{serving.ServiceLabelKey: args[0]}
+		names := cmdline.CompleteNames(env, newScheme, func() client.ObjectList { return &servingv1.RevisionList{} }, false, of)
+		return names(cmd, nil, "")
+	}
 }

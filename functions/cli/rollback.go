@@ -32,6 +32,7 @@ func rollbackCommand(env *cmdline.Env) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&to, "to", "", "revision to return to (default: the newest ready one before the one that answers)")
 	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "give up waiting after this long")
+	_ = cmd.RegisterFlagCompletionFunc("to", completeRevisions(env))
 	return cmd
 }
 

@@ -41,8 +41,15 @@ func (r *Reconciler) deploy(ctx context.Context, fn *v1alpha1.Function) error {
 	if outcome != nil {
 		return outcome
 	}
-	fn.Set(deployed(service))
-	return r.address(ctx, fn, service)
+	c, again, err := r.started(ctx, fn, service)
+	if err != nil {
+		return err
+	}
+	fn.Set(c)
+	if err := r.address(ctx, fn, service); err != nil || again == 0 {
+		return err
+	}
+	return reconcile.Wait(c.Message, again)
 }
 
 // applyService returns the Knative Service as it is stored, and writes it only
@@ -102,12 +109,9 @@ func (r *Reconciler) replicas(ctx context.Context, fn *v1alpha1.Function) (*int3
 	if fn.Status.LatestReadyRevision == "" {
 		return nil, nil
 	}
-	key := client.ObjectKey{Namespace: fn.Namespace, Name: fn.Status.LatestReadyRevision}
-	var revision servingv1.Revision
-	if err := r.client.Get(ctx, key, &revision); apierrors.IsNotFound(err) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("read Revision %s: %w", key, err)
+	revision, err := r.revision(ctx, fn.Namespace, fn.Status.LatestReadyRevision)
+	if revision == nil {
+		return nil, err
 	}
 	return revision.Status.ActualReplicas, nil
 }

@@ -14,6 +14,8 @@ type api struct {
 	sources http.Handler
 	logs    http.Handler
 	sboms   http.Handler
+	invoke  http.Handler
+	written http.Handler
 }
 
 func newAPI(o Options) *api {
@@ -32,7 +34,14 @@ func newAPI(o Options) *api {
 			namespace: o.BuildNamespace,
 			streams:   newSlots(o.LogStreams),
 		},
-		sboms: &sbomHandler{builds: o.Reader, store: kept, streams: newSlots(sbomReaders)},
+		sboms:   &sbomHandler{builds: o.Reader, store: kept, streams: newSlots(sbomReaders)},
+		written: &functionLogHandler{reader: o.Reader, store: kept, streams: newSlots(functionLogReaders), now: time.Now},
+		invoke: &invokeHandler{
+			routes:    routes{reader: o.Reader},
+			transport: newInvokeTransport(),
+			calls:     newSlots(o.Invocations),
+			timeout:   invokeTimeout,
+		},
 	}
 }
 
@@ -54,6 +63,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.logs.ServeHTTP(w, r)
 	case info.Resource == resourceBuilds && info.Subresource == "sbom":
 		a.sboms.ServeHTTP(w, r)
+	case info.Resource == resourceFunctions && info.Subresource == "log":
+		a.written.ServeHTTP(w, r)
+	case info.Resource == resourceFunctions && info.Subresource == subresourceInvoke:
+		a.invoke.ServeHTTP(w, r)
 	default:
 		writeError(w, r, noSuchPath(r))
 	}

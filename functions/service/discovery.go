@@ -27,6 +27,8 @@ func apiResources() metav1.APIResourceList {
 			{Name: resourceSources, SingularName: "source", Namespaced: true, Kind: "Source", Verbs: metav1.Verbs{"get", "update"}},
 			{Name: resourceBuilds + "/log", Namespaced: true, Kind: "Build", Verbs: metav1.Verbs{"get"}},
 			{Name: resourceBuilds + "/sbom", Namespaced: true, Kind: "Build", Verbs: metav1.Verbs{"get"}},
+			{Name: resourceFunctions + "/log", Namespaced: true, Kind: "Function", Verbs: metav1.Verbs{"get"}},
+			{Name: resourceFunctions + "/" + subresourceInvoke, Namespaced: true, Kind: "Function", Verbs: metav1.Verbs{"create"}},
 		},
 	}
 }
@@ -48,6 +50,11 @@ func aggregatedVersion() discoveryv2.APIVersionDiscovery {
 				Subresources: []discoveryv2.APISubresourceDiscovery{
 					{Subresource: "log", ResponseKind: kind("Build"), Verbs: []string{"get"}},
 					{Subresource: "sbom", ResponseKind: kind("Build"), Verbs: []string{"get"}},
+				}},
+			{Resource: resourceFunctions, Scope: discoveryv2.ScopeNamespace, ResponseKind: &metav1.GroupVersionKind{}, Verbs: []string{},
+				Subresources: []discoveryv2.APISubresourceDiscovery{
+					{Subresource: "log", ResponseKind: kind("Function"), Verbs: []string{"get"}},
+					{Subresource: subresourceInvoke, ResponseKind: kind("Function"), Verbs: []string{"create"}},
 				}},
 		},
 	}

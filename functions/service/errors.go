@@ -45,7 +45,7 @@ func writeJSON(w http.ResponseWriter, code int, document any) {
 
 func noSuchPath(r *http.Request) error {
 	return statusError(http.StatusNotFound, metav1.StatusReasonNotFound,
-		fmt.Sprintf("%s does not exist in %s/%s; it has namespaces/{namespace}/sources/{digest}, namespaces/{namespace}/builds/{name}/log and …/sbom",
+		fmt.Sprintf("%s does not exist in %s/%s; it has namespaces/{namespace}/sources/{digest}, …/builds/{name}/log, …/builds/{name}/sbom, …/functions/{name}/log and …/functions/{name}/invoke",
 			r.URL.Path, Group, Version))
 }
 

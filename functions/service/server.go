@@ -86,13 +86,13 @@ func frontProxyKnown(config *genericserver.Config) func(*http.Request) error {
 }
 
 // longRunning are the requests whose length is the caller's affair: an upload
-// has its own limit, a followed log ends with the build.
+// and a call have their own limit, a followed log ends with the build.
 func longRunning(_ *http.Request, info *request.RequestInfo) bool {
 	if info.APIGroup != Group {
 		return false
 	}
 	upload := info.Resource == resourceSources && info.Verb == "update"
-	return upload || info.Subresource == "log"
+	return upload || info.Subresource == "log" || info.Subresource == subresourceInvoke
 }
 
 func codecs() serializer.CodecFactory {

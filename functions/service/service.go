@@ -1,8 +1,9 @@
 // Package service is Knit's extension API server: the part of the Kubernetes
 // API under the group service.knit.dev. It takes source archives from people
 // who deploy and hands out the logs of their builds and the bills of materials
-// of their images, so that a kubeconfig is all they need. The control plane runs it in every replica; kube-apiserver
-// proxies to it. It decides nothing about identity or rights itself: both are
+// of their images, and calls functions for who cannot reach their URLs, so that a
+// kubeconfig is all they need. The control plane runs it in every replica;
+// kube-apiserver proxies to it. It decides nothing about identity or rights itself: both are
 // delegated to kube-apiserver. It holds no state but the registry's.
 package service
 
@@ -26,8 +27,11 @@ const (
 	Group   = "service.knit.dev"
 	Version = "v1alpha1"
 
-	resourceSources = "sources"
-	resourceBuilds  = "builds"
+	resourceSources   = "sources"
+	resourceBuilds    = "builds"
+	resourceFunctions = "functions"
+
+	subresourceInvoke = "invoke"
 )
 
 // Defaults of Options.
@@ -37,6 +41,7 @@ const (
 	DefaultBuildNamespace = "knit-builds"
 	DefaultUploads        = 16
 	DefaultLogStreams     = 128
+	DefaultInvocations    = 64
 )
 
 // Options say where the server stands and what it may use.
@@ -52,7 +57,7 @@ type Options struct {
 	Kube kubernetes.Interface
 	// Aggregator registers the APIService.
 	Aggregator aggregator.Interface
-	// Reader reads Builds; it need not be cached.
+	// Reader reads the kinds of AddToScheme; it need not be cached.
 	Reader client.Reader
 
 	// Registry is the host:port of the registry, Prefix the first part of
@@ -76,6 +81,9 @@ type Options struct {
 	// LogStreams is how many build logs are read at once by this replica;
 	// one namespace gets at most half of them.
 	LogStreams int
+	// Invocations is how many functions are called at once through this
+	// replica; one namespace gets at most half of them.
+	Invocations int
 }
 
 // Server is the extension API server.
@@ -105,6 +113,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxArchive, archive.DefaultLimits().Compressed)
 	setDefault(&o.Uploads, DefaultUploads)
 	setDefault(&o.LogStreams, DefaultLogStreams)
+	setDefault(&o.Invocations, DefaultInvocations)
 	setDefault(&o.Port, 443)
 	if o.Keychain == nil {
 		o.Keychain = authn.DefaultKeychain

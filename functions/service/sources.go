@@ -58,7 +58,7 @@ func (h *sourceHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *sourceHandler) get(w http.ResponseWriter, r *http.Request, namespace string, digest v1.Hash) error {
 	size, err := h.known(r.Context(), namespace, digest)
 	if errors.Is(err, errUnknownSource) {
-		return apierrors.NewNotFound(groupResource(resourceSources), digest.String())
+		return h.unknown(r.Context(), namespace, digest)
 	}
 	if err != nil {
 		return registryFailed(err)
@@ -78,7 +78,8 @@ func (h *sourceHandler) known(ctx context.Context, namespace string, digest v1.H
 }
 
 func (h *sourceHandler) put(w http.ResponseWriter, r *http.Request, namespace string, digest v1.Hash) error {
-	if err := h.checkLength(r.ContentLength); err != nil {
+	inParts := r.Header.Get("Content-Range") != ""
+	if err := h.checkLength(r.ContentLength); err != nil && !inParts {
 		return err
 	}
 	release, ok := h.uploads.take(namespace)
@@ -100,6 +101,9 @@ func (h *sourceHandler) put(w http.ResponseWriter, r *http.Request, namespace st
 	}
 	if !errors.Is(err, errUnknownSource) {
 		return registryFailed(err)
+	}
+	if inParts {
+		return h.putPart(ctx, w, r, namespace, digest)
 	}
 	if err := h.store.put(ctx, namespace, digest, r.ContentLength, r.Body, h.now()); err != nil {
 		return uploadFailed(err)

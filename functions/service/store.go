@@ -139,6 +139,12 @@ func absent(err error) bool {
 	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
 }
 
+// unsupported reports that the registry deletes nothing.
+func unsupported(err error) bool {
+	var answer *transport.Error
+	return errors.As(err, &answer) && answer.StatusCode == http.StatusMethodNotAllowed
+}
+
 // layer is an archive on its way through; it can be read once.
 type layer struct {
 	digest v1.Hash

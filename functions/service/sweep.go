@@ -54,6 +54,7 @@ func (s *Sweeper) NeedLeaderElection() bool { return true }
 func (s *Sweeper) Start(ctx context.Context) error {
 	for wait := sweepFirst; sleep(ctx, wait) == nil; wait = sweepEvery {
 		dropped, err := s.sweep(ctx)
+		err = errors.Join(err, s.forgetReplicaLogs(ctx))
 		if err != nil && ctx.Err() == nil {
 			klog.FromContext(ctx).Error(err, "Unused sources were not all dropped; trying again later", "after", sweepEvery)
 		}
@@ -88,6 +89,10 @@ func (s *Sweeper) sweep(ctx context.Context) (int, error) {
 	var failed error
 	for _, namespace := range slices.Sorted(maps.Keys(stored)) {
 		for _, tag := range stored[namespace] {
+			if upload, ok := digestOfPartial(tag); ok {
+				failed = errors.Join(failed, s.dropAbandoned(ctx, namespace, upload))
+				continue
+			}
 			digest, ok := digestOfTag(tag)
 			if !ok || needed[namespace+"/"+digest.String()] {
 				continue
@@ -201,6 +206,47 @@ func (s *Sweeper) drop(ctx context.Context, namespace string, digest v1.Hash) (b
 		return false, fmt.Errorf("drop source %s from %s: %w", digest, repository, err)
 	}
 	return true, nil
+}
+
+// forgetReplicaLogs drops what replicas wrote long ago, also of functions that
+// are no more. A registry that lists no repositories keeps the last few of each.
+func (s *Sweeper) forgetReplicaLogs(ctx context.Context) error {
+	registry, err := name.NewRegistry(s.store.registry, name.StrictValidation)
+	if err != nil {
+		return err
+	}
+	all, err := remote.Catalog(ctx, registry, s.store.options(ctx)...)
+	if err != nil {
+		return nil
+	}
+	var failed error
+	for _, repository := range all {
+		below, ok := strings.CutSuffix(repository, "/"+replicaLogs)
+		if prefix := strings.Trim(s.store.prefix, "/"); ok && prefix != "" {
+			below, ok = strings.CutPrefix(below, prefix+"/")
+		}
+		if !ok || strings.Count(below, "/") != 1 {
+			continue
+		}
+		logs, err := name.NewRepository(path.Join(s.store.registry, repository), name.StrictValidation)
+		if err == nil {
+			err = s.store.forgetReplicaLogs(ctx, logs, keepReplicaLogs, s.now().Add(-keepReplicaLog))
+		}
+		failed = errors.Join(failed, err)
+	}
+	return failed
+}
+
+// dropAbandoned removes an upload that nobody goes on with.
+func (s *Sweeper) dropAbandoned(ctx context.Context, namespace string, digest v1.Hash) error {
+	p, err := s.store.findPartial(ctx, namespace, digest)
+	if errors.Is(err, errUnknownSource) || err == nil && s.now().Sub(p.updated) < keepPartial {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.store.dropPartial(ctx, namespace, p)
 }
 
 // digestOfTag is the opposite of tagOf; other tags are none of sources.

@@ -26,6 +26,7 @@ type verifier struct {
 	from   io.Reader
 	digest v1.Hash
 	size   int64
+	named  string // who says the digest
 
 	// The HTTP client may still be reading when the upload has already failed.
 	mu   sync.Mutex
@@ -36,7 +37,7 @@ type verifier struct {
 }
 
 func newVerifier(from io.Reader, digest v1.Hash, size int64) *verifier {
-	return &verifier{from: from, digest: digest, size: size, hash: sha256.New()}
+	return &verifier{from: from, digest: digest, size: size, named: "the path", hash: sha256.New()}
 }
 
 // fault is what was wrong with the archive, nil when nothing was found so far.
@@ -83,7 +84,7 @@ func (v *verifier) check(err error) error {
 		return nil
 	}
 	if got := hex.EncodeToString(v.hash.Sum(nil)); got != v.digest.Hex {
-		return &archiveError{fmt.Sprintf("the body's digest is sha256:%s, not %s as the path says; pack the source again and use the digest of what is sent", got, v.digest)}
+		return &archiveError{fmt.Sprintf("the body's digest is sha256:%s, not %s as %s says; pack the source again and use the digest of what is sent", got, v.digest, v.named)}
 	}
 	return nil
 }

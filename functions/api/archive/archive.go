@@ -20,6 +20,10 @@ import (
 // MediaType is the type of the archive as a layer of an OCI artifact.
 const MediaType = "application/vnd.knit.source.v1.tar+gzip"
 
+// CauseOffset is the type of the cause, in an error of the function service, that
+// says after how many bytes an upload of an archive goes on.
+const CauseOffset = "UploadOffset"
+
 // Limits bound an archive. The zero value of a field allows nothing.
 type Limits struct {
 	// Compressed is the largest archive, in bytes.

@@ -33,6 +33,10 @@ func TestExitCodeAndNextStep(t *testing.T) {
 		"not allowed":        {apierrors.NewForbidden(functions, "a", errors.New("x")), ExitFailure, "knit-edit"},
 		"no connection":      {&net.OpError{Op: "dial", Err: errors.New("refused")}, ExitFailure, "check that the cluster runs"},
 		"advice comes first": {Advise(apierrors.NewUnauthorized("x"), "do %s", "this"), ExitFailure, "do this"},
+		"a difference":       {BesidesDifference(Different()), ExitFailure, ""},
+		"no difference":      {BesidesDifference(nil), ExitOK, ""},
+		"trouble comparing":  {BesidesDifference(errors.New("x")), ExitTrouble, ""},
+		"usage of comparing": {BesidesDifference(Usagef("x")), ExitUsage, ""},
 		"another program's":  {Exit(errors.New("x"), 7), 7, ""},
 	}
 	for name, c := range cases {

@@ -14,9 +14,9 @@ import (
 const completeTimeout = 3 * time.Second
 
 // CompleteNames completes names of objects in the working namespace; many
-// allows more than one argument. It is silent about errors: a cluster out of
+// allows more than one argument, and options choose among them. It is silent about errors: a cluster out of
 // reach must not garble a half-typed line.
-func CompleteNames(env *Env, scheme func() *runtime.Scheme, list func() client.ObjectList, many bool) cobra.CompletionFunc {
+func CompleteNames(env *Env, scheme func() *runtime.Scheme, list func() client.ObjectList, many bool, options ...client.ListOption) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 && !many {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -32,7 +32,7 @@ func CompleteNames(env *Env, scheme func() *runtime.Scheme, list func() client.O
 		ctx, cancel := context.WithTimeout(parent, completeTimeout)
 		defer cancel()
 		objects := list()
-		if err := cluster.List(ctx, objects, client.InNamespace(cluster.Namespace)); err != nil {
+		if err := cluster.List(ctx, objects, append(options, client.InNamespace(cluster.Namespace))...); err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		var names []string

@@ -18,6 +18,7 @@ const (
 	ExitUsage       = 2
 	ExitNotFound    = 3
 	ExitTimeout     = 4
+	ExitTrouble     = 5
 	ExitInterrupted = 130
 )
 
@@ -28,6 +29,7 @@ const exitCodesHelp = `Exit codes:
   2    wrong arguments, flags or knit.yaml
   3    the named object does not exist
   4    timed out
+  5    failed, where 1 says that something would change (deploy --diff)
   130  interrupted`
 
 // codedError is an error that decides the exit code.
@@ -58,6 +60,21 @@ func NotFound(err error) error { return codedError{err, ExitNotFound} }
 // Timeout marks a wait that ended before what it waited for.
 func Timeout(err error) error { return codedError{err, ExitTimeout} }
 
+// errDifferent is the outcome of a comparison, and says nothing more.
+var errDifferent = errors.New("something would change")
+
+// Different is the outcome of a comparison that has shown differences: exit code
+// 1, as of diff and kubectl diff, and no message.
+func Different() error { return codedError{errDifferent, ExitFailure} }
+
+// BesidesDifference gives an error that is no difference an exit code of its own.
+func BesidesDifference(err error) error {
+	if Code(err) != ExitFailure || errors.Is(err, errDifferent) {
+		return err
+	}
+	return Exit(err, ExitTrouble)
+}
+
 // Exit gives err the exit code of a program that was run in its place.
 func Exit(err error, code int) error { return codedError{err, code} }
 
@@ -86,6 +103,9 @@ func Code(err error) int {
 
 // report writes err as a person should read it: what failed, then what to do.
 func report(w io.Writer, err error) {
+	if errors.Is(err, errDifferent) {
+		return
+	}
 	message := strings.TrimSuffix(err.Error(), "\n")
 	fmt.Fprintf(w, "knit: %s\n", message)
 	if next := nextStep(err); next != "" {

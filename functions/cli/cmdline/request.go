@@ -41,6 +41,11 @@ func (c *Cluster) Do(ctx context.Context, method, path string, body io.Reader, l
 		return nil, err
 	}
 	request.ContentLength = length
+	return c.Send(request)
+}
+
+// Send sends a request, made for an address of URL, like Do.
+func (c *Cluster) Send(request *http.Request) (*http.Response, error) {
 	response, err := c.HTTP.Do(request)
 	if err != nil {
 		return nil, unwrapURL(err)

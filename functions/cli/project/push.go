@@ -7,17 +7,12 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/knit-dev/knit/functions/api/archive"
 	"github.com/knit-dev/knit/functions/cli/cmdline"
 )
-
-// uploadTries is how often an upload is sent while the service says that it
-// is busy.
-const uploadTries = 5
 
 // Source is a packed folder, waiting in a file that has no name anymore.
 type Source struct {
@@ -49,42 +44,16 @@ func (s *Source) Open() io.Reader { return io.NewSectionReader(s.file, 0, s.Size
 // Close frees the archive.
 func (s *Source) Close() { _ = s.file.Close() }
 
-// Upload sends the archive unless the service has it. It reports whether
+// Upload sends the archive unless the service has it. What came of it before,
+// from here or from another command, is not sent again. It reports whether
 // anything was sent.
 func (s *Source) Upload(ctx context.Context, c *cmdline.Cluster, namespace string) (bool, error) {
-	path := fmt.Sprintf("/apis/service.knit.dev/v1alpha1/namespaces/%s/sources/%s", namespace, s.Digest)
-	response, err := c.Do(ctx, http.MethodHead, path, nil, 0)
-	if err == nil {
-		_ = response.Body.Close()
-		return false, nil
-	}
-	// An absent archive and an absent service answer alike; the upload tells.
-	if !apierrors.IsNotFound(err) {
+	u := &upload{Source: s, cluster: c, path: fmt.Sprintf("/apis/service.knit.dev/v1alpha1/namespaces/%s/sources/%s", namespace, s.Digest)}
+	known, err := u.look(ctx)
+	if known || err != nil {
 		return false, uploadError(err, namespace)
 	}
-	for try := 1; ; try++ {
-		err = s.put(ctx, c, path)
-		seconds, busy := apierrors.SuggestsClientDelay(err)
-		if err == nil || !busy || try == uploadTries {
-			return err == nil, uploadError(err, namespace)
-		}
-		select {
-		case <-ctx.Done():
-			return false, ctx.Err()
-		case <-time.After(time.Duration(seconds) * time.Second):
-		}
-	}
-}
-
-func (s *Source) put(ctx context.Context, c *cmdline.Cluster, path string) error {
-	// A section reader, because the transport closes what it is given.
-	body := io.NopCloser(io.NewSectionReader(s.file, 0, s.Size))
-	response, err := c.Do(ctx, http.MethodPut, path, body, s.Size)
-	if err != nil {
-		return err
-	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
-	return response.Body.Close()
+	return true, uploadError(u.send(ctx), namespace)
 }
 
 // uploadError says what was tried. An API server that cannot reach the

@@ -38,8 +38,11 @@ func Main(m *testing.M, commands func(*cmdline.Env) []*cobra.Command) {
 //	status/KIND-NAME.yaml  what the status of an object becomes after it was
 //	                 applied, one document for each time it is read;
 //	                 observedGeneration: 0 stands for the present one
-//	logs/POD.log     logs of pods, logs/build-NAME.log those of builds, and
+//	logs/POD.log     logs of pods, logs/build-NAME.log those of builds,
+//	                 logs/ended-NAME.log of a function's ended pods, and
 //	                 logs/sbom-NAME.log bills of materials
+//	hold/METHOD-NAME  a request that is never answered, such as PUT-source,
+//	                 PUT-source-8388608 for a part, or APPLY-hello
 //
 // and finds every request to the API server in the file requests. The command
 // code asserts the exit code of the last failed command line.

@@ -3,6 +3,7 @@ package cmdlinetest
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -19,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,6 +32,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/knit-dev/knit/functions/api/archive"
+	"github.com/knit-dev/knit/functions/api/invocation"
 )
 
 // server is a recorded API server: it keeps objects as a real one does, and
@@ -38,8 +44,11 @@ type server struct {
 	objects  map[string]*unstructured.Unstructured // by path
 	statuses map[string][]map[string]any           // by kind-name, in the order of reads
 	sources  map[string]bool                       // archives that were uploaded, by path
+	parts    map[string][]byte                     // what came of archives, by path
 	logs     string                                // folder of logs
+	hold     string                                // folder with a file for each path that never answers
 	requests *os.File
+	changes  int // how often an object was written
 }
 
 func newServer(dir string, env func(string) string) (*server, error) {
@@ -49,7 +58,7 @@ func newServer(dir string, env func(string) string) (*server, error) {
 	}
 	s := &server{
 		objects: map[string]*unstructured.Unstructured{}, statuses: map[string][]map[string]any{},
-		sources: map[string]bool{}, logs: filepath.Join(dir, "logs"), requests: requests,
+		sources: map[string]bool{}, parts: map[string][]byte{}, logs: filepath.Join(dir, "logs"), hold: filepath.Join(dir, "hold"), requests: requests,
 	}
 	return s, errors.Join(s.load(filepath.Join(dir, "cluster"), env), s.loadStatuses(filepath.Join(dir, "status"), env))
 }
@@ -121,6 +130,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(s.requests, "  %s: %s\n", name, r.Header.Get(name))
 		}
 	}
+	if s.held(r) {
+		return
+	}
 	switch {
 	case r.Header.Get("Authorization") != "Bearer secret-token":
 		fail(w, apierrors.NewUnauthorized("no token"))
@@ -135,25 +147,116 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// held keeps a request waiting until its caller gives up, when the script has a
+// file hold/METHOD-NAME for it; for applied objects hold/APPLY-NAME.
+func (s *server) held(r *http.Request) bool {
+	method := r.Method
+	if method == http.MethodPatch && r.URL.Query().Get("dryRun") == "" {
+		method = "APPLY"
+	}
+	name := filepath.Base(r.URL.Path)
+	if digest, ok := strings.CutPrefix(name, "sha256:"); ok && digest != "" {
+		name = "source"
+	}
+	if place, _, ok := strings.Cut(strings.TrimPrefix(r.Header.Get("Content-Range"), "bytes "), "-"); ok {
+		name += "-" + place
+	}
+	if _, err := os.Stat(filepath.Join(s.hold, method+"-"+name)); err != nil {
+		return false
+	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	_, _ = io.Copy(io.Discard, r.Body) // Only then does net/http see that the caller is gone.
+	<-r.Context().Done()
+	return true
+}
+
 // service is the extension API: archives must have the digest they claim.
 func (s *server) service(w http.ResponseWriter, r *http.Request) {
 	name := filepath.Base(r.URL.Path)
 	switch {
+	case strings.HasSuffix(r.URL.Path, "/invoke"):
+		s.invoke(w, r)
 	case strings.HasSuffix(r.URL.Path, "/sbom"):
 		s.serveLog(w, "sbom-"+filepath.Base(strings.TrimSuffix(r.URL.Path, "/sbom"))+".log")
+	case strings.HasSuffix(r.URL.Path, "/log") && strings.Contains(r.URL.Path, "/functions/"):
+		s.serveEnded(w, filepath.Base(filepath.Dir(r.URL.Path)))
 	case strings.HasSuffix(r.URL.Path, "/log"):
 		s.serveLog(w, "build-"+filepath.Base(strings.TrimSuffix(r.URL.Path, "/log"))+".log")
-	case r.Method == http.MethodHead && !s.sources[r.URL.Path]:
-		w.WriteHeader(http.StatusNotFound)
+	case r.Method == http.MethodGet && !s.sources[r.URL.Path]:
+		missing := apierrors.NewNotFound(schema.GroupResource{Group: "service.knit.dev", Resource: "sources"}, name)
+		missing.ErrStatus.Details = offset(len(s.parts[r.URL.Path]))
+		fail(w, missing)
 	case r.Method == http.MethodPut:
-		hash := sha256.New()
-		n, _ := io.Copy(hash, r.Body)
-		if got := "sha256:" + hex.EncodeToString(hash.Sum(nil)); got != name || n != r.ContentLength {
-			fail(w, apierrors.NewBadRequest(fmt.Sprintf("%d bytes with digest %s, want %d with %s", n, got, r.ContentLength, name)))
+		s.upload(w, r, name)
+	}
+}
+
+// upload takes an archive, whole or in parts, which must come in their order.
+func (s *server) upload(w http.ResponseWriter, r *http.Request, name string) {
+	came := s.parts[r.URL.Path]
+	if place := r.Header.Get("Content-Range"); place != "" {
+		fmt.Fprintf(s.requests, "  %s\n", place)
+		if !strings.HasPrefix(place, fmt.Sprintf("bytes %d-", len(came))) {
+			conflict := apierrors.NewConflict(schema.GroupResource{Resource: "sources"}, name, errors.New("another place"))
+			conflict.ErrStatus.Details = offset(len(came))
+			fail(w, conflict)
 			return
 		}
-		s.sources[r.URL.Path] = true
-		w.WriteHeader(http.StatusCreated)
+		part, err := io.ReadAll(r.Body)
+		sum := sha256.Sum256(part)
+		if err != nil || r.Header.Get("Content-Digest") != "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":" {
+			fail(w, apierrors.NewBadRequest("the part is not what its digest says"))
+			return
+		}
+		came = append(came, part...)
+		if s.parts[r.URL.Path] = came; !strings.HasSuffix(place, fmt.Sprintf("/%d", len(came))) {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+	} else {
+		came, _ = io.ReadAll(r.Body)
+	}
+	sum := sha256.Sum256(came)
+	if got := "sha256:" + hex.EncodeToString(sum[:]); got != name {
+		fail(w, apierrors.NewBadRequest(fmt.Sprintf("digest %s, want %s", got, name)))
+		return
+	}
+	s.sources[r.URL.Path] = true
+	w.WriteHeader(http.StatusCreated)
+}
+
+// offset are the details of an error that say how much of an archive came.
+func offset(n int) *metav1.StatusDetails {
+	if n == 0 {
+		return nil
+	}
+	return &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: archive.CauseOffset, Message: strconv.Itoa(n)}}}
+}
+
+// invoke calls the function that tells what it was sent. One named "forbidden" may
+// not be called.
+func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
+	name := filepath.Base(filepath.Dir(r.URL.Path))
+	if name == "forbidden" {
+		fail(w, apierrors.NewForbidden(schema.GroupResource{Group: "service.knit.dev", Resource: "functions/invoke"}, name, errors.New("no")))
+		return
+	}
+	query := r.URL.Query()
+	inner := httptest.NewRequestWithContext(r.Context(), query.Get(invocation.QueryMethod), query.Get(invocation.QueryPath), r.Body)
+	inner.Host, inner.Header = name+".inside", invocation.Unwrap(r.Header)
+	answer := httptest.NewRecorder()
+	echo().ServeHTTP(answer, inner)
+	invocation.Wrap(w.Header(), answer.Header())
+	w.Header().Set(invocation.HeaderStatus, strconv.Itoa(answer.Code))
+	_, _ = w.Write(answer.Body.Bytes())
+}
+
+// serveEnded answers what replicas of a function that are gone wrote.
+func (s *server) serveEnded(w http.ResponseWriter, function string) {
+	raw, err := os.ReadFile(filepath.Join(s.logs, "ended-"+function+".log"))
+	if err == nil {
+		_, _ = w.Write(raw)
 	}
 }
 
@@ -181,10 +284,37 @@ func (s *server) kubernetes(w http.ResponseWriter, r *http.Request) {
 	case found && r.Method == http.MethodDelete:
 		delete(s.objects, r.URL.Path)
 		answer(w, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess})
+	case r.Method == http.MethodGet && namesList(r.URL.Path) && r.URL.Query().Get("watch") != "":
+		s.watch(w, r)
 	case r.Method == http.MethodGet && namesList(r.URL.Path):
 		s.list(w, r)
 	default:
 		fail(w, apierrors.NewNotFound(schema.GroupResource{Group: filepath.Dir(apiVersion(r.URL.Path)), Resource: filepath.Base(filepath.Dir(r.URL.Path))}, name))
+	}
+}
+
+// watch tells of every change that an object changed, whichever it was.
+func (s *server) watch(w http.ResponseWriter, r *http.Request) {
+	seen := s.changes
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	w.Header().Set("Content-Type", "application/json")
+	_ = http.NewResponseController(w).Flush()
+	for r.Context().Err() == nil {
+		s.mu.Lock()
+		changed := s.changes != seen
+		seen = s.changes
+		s.mu.Unlock()
+		if changed {
+			_ = json.NewEncoder(w).Encode(map[string]any{"type": "BOOKMARK", "object": map[string]any{
+				"apiVersion": apiVersion(r.URL.Path), "kind": "Function", "metadata": map[string]any{"resourceVersion": "2"},
+			}})
+			_ = http.NewResponseController(w).Flush()
+		}
+		select {
+		case <-r.Context().Done():
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
 }
 
@@ -265,6 +395,7 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) {
 	object.SetResourceVersion(strconv.FormatInt(generation, 10))
 	if r.URL.Query().Get("dryRun") == "" {
 		s.objects[r.URL.Path] = object
+		s.changes++
 	}
 	answer(w, object)
 }

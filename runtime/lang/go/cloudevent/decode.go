@@ -65,7 +65,19 @@ func decodeStructured(r *http.Request) (event.Event, error) {
 	if err := json.Unmarshal(body, &e); err != nil {
 		return event.Event{}, refusal(http.StatusBadRequest, "structured event: %w", err)
 	}
+	if e.DataBase64 && hasTwoData(body) {
+		return event.Event{}, refusal(http.StatusBadRequest, "structured event: data and data_base64 exclude each other")
+	}
 	return checked(e)
+}
+
+// hasTwoData finds what the SDK does not: it mixes the two up. It decodes for a
+// second time, but only events with bytes.
+func hasTwoData(body []byte) bool {
+	var event struct {
+		Data json.RawMessage `json:"data"`
+	}
+	return json.Unmarshal(body, &event) == nil && len(event.Data) > 0
 }
 
 func decodeBinary(r *http.Request) (event.Event, error) {

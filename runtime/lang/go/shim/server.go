@@ -81,9 +81,18 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
 
 	begun := time.Now()
 	answer := &recorder{ResponseWriter: w}
-	ctx := &deadline{Context: r.Context(), at: begun.Add(s.settings.Timeout)}
+	timeout := s.timeoutOf(r)
+	values := withTraceparent(withHeader(r.Context(), r.Header), r.Header.Get("Traceparent"))
+	ctx := &deadline{Context: values, at: begun.Add(timeout)}
 	defer ctx.end()
 	r = r.WithContext(ctx)
+	if timeout < s.settings.Timeout {
+		// A deadline of this request's own also bounds the reading of its body. The
+		// server lifts it for the connection's next request.
+		if err := http.NewResponseController(w).SetReadDeadline(ctx.at.Add(readGrace)); err != nil {
+			s.log.Warn("request has no read deadline", "error", err.Error())
+		}
+	}
 
 	if s.draining.Load() {
 		// The peer opens its next connection elsewhere; closing an idle one under it could lose a request.
