@@ -37,9 +37,9 @@ func (r *Reconciler) deploy(ctx context.Context, fn *v1alpha1.Function) error {
 	if outcome != nil {
 		return outcome
 	}
-	service := makeService(fn, configuration, existing.Status.LatestReadyRevisionName)
-	if err := reconcile.Apply(ctx, r.client, fn, service); err != nil {
-		return refuse(fn, v1alpha1.ConditionDeployed, err)
+	service, outcome := r.applyService(ctx, fn, &existing, makeService(fn, configuration, existing.Status.LatestReadyRevisionName))
+	if outcome != nil {
+		return outcome
 	}
 	c, again, err := r.started(ctx, fn, service)
 	if err != nil {
@@ -50,6 +50,23 @@ func (r *Reconciler) deploy(ctx context.Context, fn *v1alpha1.Function) error {
 		return err
 	}
 	return reconcile.Wait(c.Message, again)
+}
+
+// applyService returns the Knative Service as it is stored, and writes it only
+// when it is not yet what is wanted: its own status brings most passes.
+func (r *Reconciler) applyService(ctx context.Context, fn *v1alpha1.Function, existing, service *servingv1.Service) (*servingv1.Service, error) {
+	wanted, err := reconcile.Wanted(service)
+	if err != nil {
+		return nil, err
+	}
+	if r.applied.Holds(existing, wanted) {
+		return existing, nil
+	}
+	if err := reconcile.Apply(ctx, r.client, fn, service); err != nil {
+		return nil, refuse(fn, v1alpha1.ConditionDeployed, err)
+	}
+	r.applied.Note(service, wanted)
+	return service, nil
 }
 
 func (r *Reconciler) awaitBuild(ctx context.Context, fn *v1alpha1.Function, found bool, existing *servingv1.Service) error {

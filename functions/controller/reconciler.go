@@ -24,12 +24,13 @@ type Reconciler struct {
 	references client.Reader // of the metadata of Secrets and ConfigMaps
 	pods       client.Reader // without a cache
 	wiring     Wiring
+	applied    *reconcile.Memory // of Knative Services
 	now        func() time.Time
 }
 
 // New makes a Reconciler; Setup is the usual way.
 func New(c client.Client, references, pods client.Reader, wiring Wiring) *Reconciler {
-	return &Reconciler{client: c, references: references, pods: pods, wiring: wiring, now: time.Now}
+	return &Reconciler{client: c, references: references, pods: pods, wiring: wiring, applied: reconcile.NewMemory(), now: time.Now}
 }
 
 // Reconcile runs the steps of a Function. Each of build, deploy and wire owns
