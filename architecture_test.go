@@ -30,6 +30,7 @@ var table = []room{
 	{folder: "sdk", may: []string{"sdk"}, outside: []string{"github.com/cloudevents/sdk-go"}},
 	{folder: "samples", may: []string{"sdk"}, outside: []string{"github.com/cloudevents/sdk-go"}},
 	{folder: "runtime", may: []string{"runtime", "sdk"}, outside: []string{"github.com/cloudevents/sdk-go"}},
+	{folder: "runtime/conformance", may: []string{"runtime/lang", "builder/images"}},
 	{folder: "runtime/cli", may: []string{"runtime/lang", "functions/cli/cmdline"}, never: controllers},
 
 	{folder: "functions", may: []string{"functions"}},

@@ -29,6 +29,7 @@ func TestBuilder(t *testing.T) {
 	t.Run("builds a function with a vendor folder", b.testVendored)
 	t.Run("keeps files that are asked for", b.testKeep)
 	t.Run("builds a function beside and below what it shares", b.testShared)
+	t.Run("gives every language the SDK", b.testSDK)
 	t.Run("says what is wrong", b.testErrors)
 	t.Run("puts a language on the run base that it asks for", b.testRunBase)
 	t.Run("gives detect no image that the builder does not offer", b.testForeignRunImage)

@@ -251,7 +251,7 @@ func (b builderFixture) testNodeJob(t *testing.T) {
 	user, config := configOf(t, img)
 	c := container{Root: unpack(t, img), User: user, Dir: config.WorkingDir, Args: []string{"/cnb/process/job"},
 		Env: append(config.Env, `KNIT_JOB_DATA={"name":"Ada"}`, "KNIT_JOB_RESULT=/dev/null")}
-	if out, err := c.run(t, true); err != nil || !strings.Contains(out, `"msg":"job done"`) {
+	if out, err := c.run(t, true); err != nil || !strings.Contains(out, `"msg":"job succeeded"`) {
 		t.Errorf("%v: %s", err, out)
 	}
 }

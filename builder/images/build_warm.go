@@ -24,11 +24,12 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/knit-dev/knit/sdk"
 )
 
-func Handle(_ context.Context, _ event.Event) (*event.Event, error) {
+func Handle(ctx context.Context, _ event.Event) (*event.Event, error) {
 	reply := cloudevents.NewEvent()
-	return &reply, nil
+	return &reply, sdk.Emit(ctx, reply)
 }
 `
 
@@ -37,7 +38,7 @@ func Handle(_ context.Context, _ event.Event) (*event.Event, error) {
 // It is the one layer that is not the same when it is made again from nothing:
 // Go writes times and folder names into some entries.
 func (t toolchain) warmLayer(ctx context.Context, c *Cache, progress func(string)) (v1.Layer, error) {
-	function := golang.Function{Package: "function", Kind: golang.CloudEvent, TakesContext: true, ReturnsEvent: true, ReturnsError: true}
+	function := golang.Function{Package: "function", Kind: golang.CloudEvent, TakesContext: true, ReturnsEvent: true, ReturnsError: true, ImportsSDK: true}
 	files, err := golang.Scaffold(function, "")
 	if err != nil {
 		return nil, err
@@ -75,10 +76,15 @@ func (t toolchain) warm(ctx context.Context, dir string, files map[string][]byte
 			return err
 		}
 	}
+	own := filepath.Join(dir, "sdk")
+	if err := writeSDK(own); err != nil {
+		return err
+	}
 	env := append(os.Environ(),
 		"GOCACHE="+filepath.Join(dir, "cache"), "GOMODCACHE="+filepath.Join(dir, "modules"),
-		// What this machine has downloaded already needs no network.
-		"GOPROXY=file://"+t.download+","+t.proxy,
+		// What this machine has downloaded already needs no network, and Knit's
+		// SDK is nowhere else.
+		"GOPROXY=file://"+own+",file://"+t.download+","+t.proxy,
 		"GOTOOLCHAIN=local", "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=-modcacherw", "GOWORK=off", "GOENV=off")
 	for _, args := range [][]string{
 		{"mod", "download"},

@@ -150,7 +150,7 @@ func (b *bench) measureMany(ctx context.Context) ([]figure, error) {
 	}
 	defer func() { _ = os.RemoveAll(root) }()
 	var each, all, memory samples
-	memory.size = true
+	memory.unit = "MiB"
 	run := time.Now().Unix()
 	for round := range max(1, b.samples/together) {
 		took, peak, err := s.many(ctx, root, fmt.Sprintf("%d-%d", run, round))

@@ -186,7 +186,7 @@ func (b *bench) measureSizes(ctx context.Context) ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		figures = append(figures, figure{"image of a " + l.language + " function, unpacked", l.aim, samples{values: []float64{size}, size: true}})
+		figures = append(figures, figure{"image of a " + l.language + " function, unpacked", l.aim, samples{values: []float64{size}, unit: "MiB"}})
 	}
 	return figures, nil
 }

@@ -27,6 +27,7 @@ func (b *bench) cluster(ctx context.Context, args ...string) error {
 }
 
 func (b *bench) output(ctx context.Context, args ...string) ([]byte, error) {
+	b.touched = true
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "knit-cluster"), args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -102,7 +103,7 @@ func (b *bench) measureMemory(ctx context.Context) ([]figure, error) {
 	if err := sleep(ctx, settle); err != nil {
 		return nil, err
 	}
-	pss, rss := samples{size: true}, samples{size: true}
+	pss, rss := samples{unit: "MiB"}, samples{unit: "MiB"}
 	for range b.samples {
 		p, r, err := b.memory()
 		if err != nil {

@@ -60,10 +60,19 @@ func (b *bench) coldStarts(ctx context.Context, title, aim string, token bool) (
 	if err := d.atZero(ctx); err != nil {
 		return nil, err
 	}
+	var names []string
+	for n := range d.count {
+		names = append(names, serviceName(n))
+	}
+	return b.timeColdStarts(ctx, d, names, title, aim)
+}
+
+// timeColdStarts asks services at zero, one after the other.
+func (b *bench) timeColdStarts(ctx context.Context, d *deployed, names []string, title, aim string) ([]figure, error) {
 	var total samples
 	parts := make([]samples, len(stages))
-	for n := range d.count {
-		took, moments, err := b.coldStart(ctx, d, n)
+	for _, name := range names {
+		took, moments, err := b.coldStart(ctx, d, name)
 		if err != nil {
 			return nil, err
 		}
@@ -82,11 +91,11 @@ func (b *bench) coldStarts(ctx context.Context, title, aim string, token bool) (
 }
 
 // coldStart returns the time of one request and the moments begin, stages….
-func (b *bench) coldStart(ctx context.Context, d *deployed, n int) (time.Duration, []time.Time, error) {
+func (b *bench) coldStart(ctx context.Context, d *deployed, name string) (time.Duration, []time.Time, error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	t := &trace{at: map[string]time.Time{}}
-	if err := t.watch(watching, d, serviceName(n)); err != nil {
+	if err := t.watch(watching, d, name); err != nil {
 		return 0, nil, err
 	}
 	if err := t.watchTasks(watching, b); err != nil {
@@ -96,7 +105,7 @@ func (b *bench) coldStart(ctx context.Context, d *deployed, n int) (time.Duratio
 		return 0, nil, err
 	}
 	begin := time.Now()
-	if err := d.ask(ctx, "http://"+serviceName(n)+".default.knit.localhost/"); err != nil {
+	if err := d.ask(ctx, "http://"+name+".default.knit.localhost/"); err != nil {
 		return 0, nil, err
 	}
 	end := time.Now()

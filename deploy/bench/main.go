@@ -19,6 +19,7 @@ type bench struct {
 	bin, state, name string
 	gatewayPort      int
 	samples          int
+	touched          bool // there may be a cluster to delete
 	installed        bool // Knit is
 	up               []string
 	image            string
@@ -31,7 +32,7 @@ func main() {
 	flag.StringVar(&b.bin, "bin", "bin", "folder of the built programs")
 	flag.StringVar(&b.state, "state-dir", "/var/lib/knit-bench", "state folder of the benchmark's cluster")
 	flag.IntVar(&b.samples, "samples", 30, "samples of each figure")
-	flag.StringVar(&only, "only", "", "comma-separated figures: up,memory,pod,coldstart,latency,restart,builder; builder is unchanged,go,node,python,many,sizes,pack, each also alone as builder-go")
+	flag.StringVar(&only, "only", "", "comma-separated figures: up,memory,pod,coldstart,latency,restart,builder,functions; builder is unchanged,go,node,python,many,sizes,pack, each also alone as builder-go; functions is unchanged,change,first,cold-go,cold-python,cold-node,rollback,many,echo-go,echo-node")
 	flag.StringVar(&b.name, "name", "knit-bench", "name of the benchmark's cluster")
 	flag.IntVar(&b.gatewayPort, "gateway-port", 18082, "its gateway's port")
 	flag.StringVar(&pods, "pod-cidr", "100.72.0.0/16", "its pods' addresses")
@@ -43,7 +44,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	err := b.run(ctx, only)
-	if !keep {
+	if b.touched && !keep {
 		if cleanup := b.cluster(context.WithoutCancel(ctx), "delete", "--state-dir", b.state); err == nil {
 			err = cleanup
 		}
@@ -60,24 +61,31 @@ type figure struct {
 	samples   samples
 }
 
+// part is what -only chooses.
+type part struct {
+	name    string
+	measure func(context.Context) ([]figure, error)
+}
+
 func (b *bench) run(ctx context.Context, only string) error {
 	fmt.Printf("Machine: %s\n\nTaken %s, %d samples a figure.\n\n", machine(), time.Now().UTC().Format("2006-01-02 15:04 UTC"), b.samples)
 	fmt.Println("| figure | aim | p50 | p95 | samples |\n|---|---|---|---|---|")
-	parts := []struct {
-		name    string
-		measure func(context.Context) ([]figure, error)
-	}{
+	parts := []part{
 		{"up", b.measureUp}, {"memory", b.measureMemory}, {"pod", b.measurePods},
 		{"coldstart", b.measureColdStart}, {"latency", b.measureLatency}, {"restart", b.measureRestart},
 		{"builder-unchanged", b.measureUnchanged}, {"builder-go", b.measureGo}, {"builder-node", b.measureNode},
 		{"builder-python", b.measurePython}, {"builder-many", b.measureMany}, {"builder-sizes", b.measureSizes}, {"builder-pack", b.measurePack},
+		{"functions-unchanged", b.measureUnchanged}, {"functions-change", b.measureDeployChange}, {"functions-first", b.measureDeployFirst},
+		{"functions-cold-go", b.measureColdGo}, {"functions-cold-python", b.measureColdPython}, {"functions-cold-node", b.measureColdNode},
+		{"functions-rollback", b.measureRollback}, {"functions-many", b.measureManyFunctions},
+		{"functions-echo-go", b.measureEchoGo}, {"functions-echo-node", b.measureEchoNode},
 	}
 	for _, p := range parts {
 		group, _, _ := strings.Cut(p.name, "-")
 		if wanted := "," + only + ","; only != "" && !strings.Contains(wanted, ","+p.name+",") && !strings.Contains(wanted, ","+group+",") {
 			continue
 		}
-		if p.name != "up" {
+		if p.name != "up" && !strings.HasPrefix(p.name, "functions-echo-") { // one starts the cluster itself, the other needs none
 			if err := b.ready(ctx); err != nil {
 				return err
 			}

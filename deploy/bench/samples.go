@@ -11,23 +11,31 @@ import (
 	"time"
 )
 
-// samples are measured values, in seconds, or in MiB when size is set.
+// samples are measured values, in seconds unless the unit says otherwise.
 type samples struct {
 	values []float64
-	size   bool
+	unit   string
+	more   bool // is better: the p95 is then what 95 of 100 samples reach
 }
 
 func (s *samples) add(d time.Duration) { s.values = append(s.values, d.Seconds()) }
+
+func (s *samples) last() float64 { return s.values[len(s.values)-1] }
 
 // quantile formats the q-quantile.
 func (s samples) quantile(q float64) string {
 	if len(s.values) == 0 {
 		return "-"
 	}
+	if s.more {
+		q = 1 - q
+	}
 	v := s.at(q)
 	switch {
-	case s.size:
-		return fmt.Sprintf("%.0f MiB", v)
+	case s.unit == "×":
+		return fmt.Sprintf("%.2f×", v)
+	case s.unit != "":
+		return fmt.Sprintf("%.0f %s", v, s.unit)
 	case v < 1:
 		return fmt.Sprintf("%.1f ms", v*1000)
 	}

@@ -30,16 +30,11 @@ type deployed struct {
 // deploy makes services like those of Functions, which get no token of the
 // cluster; with token they are like services that nobody gave a thought.
 func (b *bench) deploy(ctx context.Context, count int, token bool) (*deployed, error) {
-	kube, objects, err := b.clients()
+	d, err := b.through()
 	if err != nil {
 		return nil, err
 	}
-	d := &deployed{kube: kube, objects: objects, count: count, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", b.gatewayPort))
-		},
-		MaxIdleConnsPerHost: 64,
-	}}}
+	d.count = count
 	spec := map[string]any{"containers": []any{map[string]any{"image": b.image}}}
 	if !token { // Knative refuses the field when it is true
 		spec["automountServiceAccountToken"] = false
@@ -52,7 +47,7 @@ func (b *bench) deploy(ctx context.Context, count int, token bool) (*deployed, e
 				"spec":     spec,
 			}},
 		}}
-		if _, err := objects.Resource(serviceResource).Namespace("default").Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "bench", Force: true}); err != nil {
+		if _, err := d.objects.Resource(serviceResource).Namespace("default").Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "bench", Force: true}); err != nil {
 			return nil, err
 		}
 		if err := d.answers(ctx, n); err != nil {
@@ -60,6 +55,20 @@ func (b *bench) deploy(ctx context.Context, count int, token bool) (*deployed, e
 		}
 	}
 	return d, nil
+}
+
+// through is the way to services, by the API and the gateway.
+func (b *bench) through() (*deployed, error) {
+	kube, objects, err := b.clients()
+	if err != nil {
+		return nil, err
+	}
+	return &deployed{kube: kube, objects: objects, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", b.gatewayPort))
+		},
+		MaxIdleConnsPerHost: 64,
+	}}}, nil
 }
 
 func serviceName(n int) string { return fmt.Sprintf("bench-%d", n) }

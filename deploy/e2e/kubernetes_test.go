@@ -55,6 +55,33 @@ func TestDeploymentBehindServiceIsReachableByName(t *testing.T) {
 	})
 }
 
+// By itself the kubelet looks at its containers once a second. Looks that
+// follow each other sooner are those that containerd's events asked for.
+func TestTheKubeletLooksWhenAContainerChanges(t *testing.T) {
+	t.Parallel()
+	ns := namespace(t)
+	create(t, ns, probePod("once", "say", "done"))
+	finished(t, ns, "once")
+	nodes, err := kube.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(nodes.Items) != 1 {
+		t.Fatalf("%d nodes: %v", len(nodes.Items), err)
+	}
+	metrics, err := kube.CoreV1().RESTClient().Get().Resource("nodes").Name(nodes.Items[0].Name).SubResource("proxy").Suffix("metrics").DoRaw(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const soon = `kubelet_pleg_relist_interval_seconds_bucket{le="0.5"} `
+	for line := range strings.Lines(string(metrics)) {
+		if count, ok := strings.CutPrefix(line, soon); ok {
+			if strings.TrimSpace(count) == "0" {
+				t.Error("no look came before its second was over")
+			}
+			return
+		}
+	}
+	t.Error("the kubelet does not tell when it looks")
+}
+
 func makeService(t *testing.T, ns, name string, port, target int32) *corev1.Service {
 	t.Helper()
 	svc, err := kube.CoreV1().Services(ns).Create(t.Context(), &corev1.Service{

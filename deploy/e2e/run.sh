@@ -24,14 +24,17 @@ trap 'exit 143' TERM
 
 bin/knit-cluster delete --state-dir "$state" # left by a killed run
 
+# The tests of the builder make its parts: compiling them the first time takes
+# minutes, and more beside other tests.
+#
 # What runs concurrently in the control plane is tested with the race detector,
 # which needs cgo; the rest shares the build cache of the programs.
 concurrent=(./functions/... ./eventing/... ./scheduler/... ./builder/controller/...)
 say "unit tests with the race detector"
-CGO_ENABLED=1 go test -race "${concurrent[@]}"
+CGO_ENABLED=1 go test -race -timeout 25m "${concurrent[@]}"
 say "unit tests"
 go list "${concurrent[@]}" >"$KNIT_BIN/concurrent"
-go list ./... | grep -vxFf "$KNIT_BIN/concurrent" | CGO_ENABLED=0 xargs go test
+go list ./... | grep -vxFf "$KNIT_BIN/concurrent" | CGO_ENABLED=0 xargs go test -timeout 25m
 (cd deploy/cluster && CGO_ENABLED=0 go test ./...)
 
 say "cluster"
@@ -43,6 +46,9 @@ CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m -parallel 6 ./deploy/e2e/
 
 say "ingress conformance"
 (cd deploy/cluster && CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 20m ./conformance/)
+
+say "controllers on a real API server"
+KNIT_TEST_KUBECONFIG=$KUBECONFIG CGO_ENABLED=0 go test -count=1 -timeout 5m -run OnARealCluster ./functions/controller/ ./scheduler/controller/
 
 say "functions"
 bin/knit install --from .

@@ -249,7 +249,7 @@ func (d *deployment) apply(ctx context.Context, options ...client.ApplyOption) (
 	for _, doc := range d.manifest.Documents {
 		object := doc.Written.DeepCopy()
 		if err := d.cluster.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), options...); err != nil {
-			err = fmt.Errorf("%s: document %d: apply %s to namespace %s: %w", d.manifest.File, doc.Number, doc.Title(), object.GetNamespace(), err)
+			err = notApplied{err, doc.At(d.manifest.File, fmt.Sprintf("apply %s to namespace %s: %v", doc.Title(), object.GetNamespace(), err))}
 			if apierrors.IsInvalid(err) {
 				err = cmdline.Usage(err)
 			}
@@ -266,6 +266,16 @@ func (d *deployment) apply(ctx context.Context, options ...client.ApplyOption) (
 	}
 	return applied, nil
 }
+
+// notApplied is what the API server said of a document, with the place in the
+// manifest.
+type notApplied struct {
+	error
+	told string
+}
+
+func (e notApplied) Error() string { return e.told }
+func (e notApplied) Unwrap() error { return e.error }
 
 // written are the objects as they would be applied.
 func (d *deployment) written() []client.Object {

@@ -90,10 +90,17 @@ func (f *follower) follow(ctx context.Context, applied []client.Object) error {
 		}
 		return !slices.ContainsFunc(all, func(t *tracked) bool { return !t.done }), nil
 	})
-	if ctx.Err() == context.DeadlineExceeded {
-		return cmdline.Timeout(fmt.Errorf("%w: %s", ctx.Err(), state))
+	if err != nil && late(ctx) {
+		return cmdline.Timeout(fmt.Errorf("%w: %s", context.DeadlineExceeded, state))
 	}
 	return err
+}
+
+// late reports whether the time of a context is over. A request fails for it a
+// moment before the context itself says so.
+func late(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 // look reads an object once, tells what is new, and returns what is under way.

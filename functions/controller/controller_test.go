@@ -482,6 +482,9 @@ func TestServiceOfAFunction(t *testing.T) {
 		t.Errorf("timeout %d, labels %v", *s.Spec.Template.Spec.TimeoutSeconds, s.Labels)
 	}
 	c := s.Spec.Template.Spec.Containers[0]
+	if diff := cmp.Diff([]corev1.EnvVar{{Name: "KNIT_TIMEOUT", Value: "2s"}, {Name: "KNIT_NAMESPACE", Value: fn.Namespace}}, c.Env); diff != "" {
+		t.Errorf("environment (-want +got):\n%s", diff)
+	}
 	if got := fmt.Sprint(*c.SecurityContext.RunAsNonRoot, *s.Spec.Template.Spec.AutomountServiceAccountToken); got != "true false" {
 		t.Errorf("rights: %s", got)
 	}

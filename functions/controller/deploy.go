@@ -41,8 +41,15 @@ func (r *Reconciler) deploy(ctx context.Context, fn *v1alpha1.Function) error {
 	if err := reconcile.Apply(ctx, r.client, fn, service); err != nil {
 		return refuse(fn, v1alpha1.ConditionDeployed, err)
 	}
-	fn.Set(deployed(service))
-	return r.address(ctx, fn, service)
+	c, again, err := r.started(ctx, fn, service)
+	if err != nil {
+		return err
+	}
+	fn.Set(c)
+	if err := r.address(ctx, fn, service); err != nil || again == 0 {
+		return err
+	}
+	return reconcile.Wait(c.Message, again)
 }
 
 func (r *Reconciler) awaitBuild(ctx context.Context, fn *v1alpha1.Function, found bool, existing *servingv1.Service) error {
@@ -85,12 +92,9 @@ func (r *Reconciler) replicas(ctx context.Context, fn *v1alpha1.Function) (*int3
 	if fn.Status.LatestReadyRevision == "" {
 		return nil, nil
 	}
-	key := client.ObjectKey{Namespace: fn.Namespace, Name: fn.Status.LatestReadyRevision}
-	var revision servingv1.Revision
-	if err := r.client.Get(ctx, key, &revision); apierrors.IsNotFound(err) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("read Revision %s: %w", key, err)
+	revision, err := r.revision(ctx, fn.Namespace, fn.Status.LatestReadyRevision)
+	if revision == nil {
+		return nil, err
 	}
 	return revision.Status.ActualReplicas, nil
 }

@@ -143,7 +143,7 @@ func (w *world) change(o option) {
 // reconcile is one look of the controller, by a process that may die.
 func (w *world) reconcile(crash reconciletest.Crash) (result ctrl.Result, writes int, err error) {
 	c, count := reconciletest.Mortal(w.WithWatch, crash)
-	result, err = ctrl.AsReconciler(c, New(c, c, wiring)).Reconcile(context.Background(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "shop", Name: "hello"}})
+	result, err = ctrl.AsReconciler(c, New(c, c, c, wiring)).Reconcile(context.Background(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "shop", Name: "hello"}})
 	return result, *count, err
 }
 

@@ -64,7 +64,7 @@ func TestOnARealClusterApplyingAgainChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := client.ObjectKeyFromObject(fn)
-	r := ctrl.AsReconciler(api, New(api, api, wiringTo(fn.Name)))
+	r := ctrl.AsReconciler(api, New(api, api, api, wiringTo(fn.Name)))
 	look := func() {
 		t.Helper()
 		if _, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: key}); err != nil {
@@ -99,7 +99,7 @@ func TestOnARealClusterApplyingAgainChangesNothing(t *testing.T) {
 		look()
 	}
 	s := service()
-	if env := s.Spec.Template.Spec.Containers[0].Env; s.Generation != 2 || len(env) != 2 || env[1].Name != "B" {
+	if env := s.Spec.Template.Spec.Containers[0].Env; s.Generation != 2 || len(env) != 3 || env[2].Name != "B" {
 		t.Errorf("after a change generation %d, env %v", s.Generation, env)
 	}
 	var triggers eventingv1.TriggerList

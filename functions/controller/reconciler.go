@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,12 +22,14 @@ const retryTaken = 30 * time.Second
 type Reconciler struct {
 	client     client.Client
 	references client.Reader // of the metadata of Secrets and ConfigMaps
+	pods       client.Reader // without a cache
 	wiring     Wiring
+	now        func() time.Time
 }
 
 // New makes a Reconciler; Setup is the usual way.
-func New(c client.Client, references client.Reader, wiring Wiring) *Reconciler {
-	return &Reconciler{client: c, references: references, wiring: wiring}
+func New(c client.Client, references, pods client.Reader, wiring Wiring) *Reconciler {
+	return &Reconciler{client: c, references: references, pods: pods, wiring: wiring, now: time.Now}
 }
 
 // Reconcile runs the steps of a Function. Each of build, deploy and wire owns
@@ -71,12 +74,27 @@ func (r *Reconciler) platformData(ctx context.Context) (data map[string]string, 
 	return cm.Data, "", nil
 }
 
-// refuse turns the answer of the API server to a child into an outcome: what is
-// refused for its content is shown and not tried again.
+// refuse turns the answer of the API server to a child into an outcome. What is
+// refused for its content is shown and not tried again; what is refused for
+// rights or quota, which change without a word, is shown and tried again; and of
+// a failure that passes is told while there is nothing better to say.
 func refuse(fn *v1alpha1.Function, condition string, err error) error {
-	if !reconcile.Refused(err) {
-		return err
+	switch {
+	case reconcile.Refused(err):
+		fn.Set(v1alpha1.False(condition, v1alpha1.ReasonInvalid, err.Error()+"; correct the field of the Function that it comes from"))
+		return reconcile.Terminal(err)
+	case apierrors.IsForbidden(err):
+		reason, next := v1alpha1.ReasonForbidden, "; allow it, or ask who refused it; it is tried again by itself"
+		if strings.Contains(err.Error(), exceededQuota) {
+			reason, next = v1alpha1.ReasonQuotaExceeded, "; delete what is not needed, or raise the ResourceQuota; it is tried again by itself"
+		}
+		fn.Set(v1alpha1.False(condition, reason, err.Error()+next))
+		return reconcile.Wait(err.Error(), retryTaken)
+	case !fn.Holds(condition):
+		fn.Set(v1alpha1.Unknown(condition, v1alpha1.ReasonRetrying, err.Error()+"; it is tried again by itself"))
 	}
-	fn.Set(v1alpha1.False(condition, v1alpha1.ReasonInvalid, err.Error()))
-	return reconcile.Terminal(err)
+	return err
 }
+
+// exceededQuota is what the API server says when a ResourceQuota is met.
+const exceededQuota = "exceeded quota"

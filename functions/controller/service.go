@@ -37,6 +37,9 @@ func makeService(fn *v1alpha1.Function, configuration, latestReady string) *serv
 		annotations[v1alpha1.AnnotationSourceDigest] = fn.Status.SourceDigest
 	}
 	template := scaling(fn.Spec.Scale)
+	if fn.Spec.StartTimeout != nil {
+		template[serving.ProgressDeadlineAnnotationKey] = progressDeadline(fn.Spec.TimeToListen()).String()
+	}
 	if configuration != "" {
 		template[annotationConfiguration] = configuration
 	}
@@ -115,15 +118,20 @@ func volumes(wanted []v1alpha1.Volume) ([]corev1.Volume, []corev1.VolumeMount) {
 	return volumes, mounts
 }
 
-// environment tells the runtime the deadline that Knative keeps, too; what the
-// Function itself sets comes after and wins.
+// environment tells the runtime the deadline that Knative keeps, too, and the SDK
+// the namespace, in which it finds brokers and other functions; Knative gives the
+// names K_SERVICE and K_REVISION itself. What the Function sets comes after and wins.
 func environment(fn *v1alpha1.Function) []corev1.EnvVar {
 	timeout := fmt.Sprintf("%ds", wholeSeconds(fn.Spec.RequestTimeout()))
-	return append([]corev1.EnvVar{{Name: runtimeTimeout, Value: timeout}}, fn.Spec.Env...)
+	return append([]corev1.EnvVar{{Name: runtimeTimeout, Value: timeout}, {Name: runtimeNamespace, Value: fn.Namespace}}, fn.Spec.Env...)
 }
 
-// runtimeTimeout is the setting of runtime/CONTRACT.md for the deadline of a request.
-const runtimeTimeout = "KNIT_TIMEOUT"
+// Settings of runtime/CONTRACT.md: the deadline of a request, and the function's
+// namespace.
+const (
+	runtimeTimeout   = "KNIT_TIMEOUT"
+	runtimeNamespace = "KNIT_NAMESPACE"
+)
 
 // scaling is a Function's scale as annotations of Knative's autoscaler.
 func scaling(s v1alpha1.Scale) map[string]string {
@@ -145,6 +153,15 @@ func scaling(s v1alpha1.Scale) map[string]string {
 		annotations[autoscaling.ScaleToZeroPodRetentionPeriodKey] = s.IdleAfter.Duration.String()
 	}
 	return annotations
+}
+
+// beforeStart is how much longer than the start of its container a pod may take:
+// a node has to be found, and an image pulled.
+const beforeStart = 2 * time.Minute
+
+// progressDeadline is when Knative gives a revision up, in whole seconds.
+func progressDeadline(listen time.Duration) time.Duration {
+	return time.Duration(wholeSeconds(listen+beforeStart)) * time.Second
 }
 
 func wholeSeconds(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }

@@ -62,7 +62,7 @@ func Setup(mgr manager.Manager, wiring Wiring) error {
 	if err != nil {
 		return err
 	}
-	r := New(mgr.GetClient(), references, wiring)
+	r := New(mgr.GetClient(), references, mgr.GetAPIReader(), wiring)
 	err = builder.ControllerManagedBy(mgr).
 		Named("function").
 		For(&v1alpha1.Function{}).

@@ -1,7 +1,7 @@
-// Package cli holds the command that begins a function: knit init writes a
-// project from the templates of the languages in runtime/lang. main.go
-// assembles it. It writes into one folder of this machine and never speaks to
-// a cluster.
+// Package cli holds the commands that write the source of functions: knit init
+// begins a project from the templates of the languages in runtime/lang, knit sdk
+// puts Knit's SDK into one. main.go assembles them. They write into one folder of
+// this machine and never speak to a cluster.
 package cli
 
 import (
@@ -12,5 +12,5 @@ import (
 
 // Commands returns the commands of this room.
 func Commands(env *cmdline.Env) []*cobra.Command {
-	return []*cobra.Command{initCommand(env)}
+	return []*cobra.Command{initCommand(env), sdkCommand(env)}
 }

@@ -20,6 +20,10 @@ const (
 	seedCache   = "/opt/knit/go/cache"
 )
 
+// sdkModule is Knit's SDK, which the build image holds beside the modules that it
+// needs.
+const sdkModule = "github.com/knit-dev/knit/sdk"
+
 const defaultProxy = "https://proxy.golang.org,direct"
 
 // goTool runs the build image's Go for one function.
@@ -51,13 +55,17 @@ func (g goTool) build(ctx context.Context, overlay, binary string) error {
 // environment keeps what the user set (GOFLAGS, GOPRIVATE, proxies …) and pins
 // what makes the result small, static and independent of the machine.
 func (g goTool) environment(base []string) []string {
-	proxy := defaultProxy
+	set := map[string]string{}
 	for _, entry := range base {
-		if value, ok := strings.CutPrefix(entry, "GOPROXY="); ok {
-			proxy = cmp.Or(value, defaultProxy)
-		}
+		name, value, _ := strings.Cut(entry, "=")
+		set[name] = value
 	}
+	proxy := cmp.Or(set["GOPROXY"], defaultProxy)
+	// No database of sums knows Knit's SDK. Without a value of its own, this
+	// variable has that of GOPRIVATE.
+	unlisted := strings.TrimPrefix(cmp.Or(set["GONOSUMDB"], set["GOPRIVATE"])+","+sdkModule, ",")
 	return append(base,
+		"GONOSUMDB="+unlisted,
 		"GOPROXY=file://"+moduleProxy+","+proxy,
 		"GOMODCACHE="+g.modules,
 		"GOCACHE="+filepath.Join(g.scratch, "unused"), // the cache server stands in for it

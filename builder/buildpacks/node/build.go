@@ -31,15 +31,15 @@ func build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 		return libcnb.BuildResult{}, err
 	}
 	fmt.Printf("The function is in %s (%s)\n", p.function.Entry, p.function.EntryFrom)
-	i := &installer{project: p, layers: ctx.Layers, tools: strings.Join(versions, " ")}
+	runtime, err := runtimeLayer(ctx)
+	if err != nil {
+		return libcnb.BuildResult{}, err
+	}
+	i := &installer{project: p, layers: ctx.Layers, tools: strings.Join(versions, " "), sdk: filepath.Join(runtime.Path, sdkFolder)}
 	if err := i.install(context.Background()); err != nil {
 		return libcnb.BuildResult{}, err
 	}
 	if err := check(context.Background(), p); err != nil {
-		return libcnb.BuildResult{}, err
-	}
-	runtime, err := runtimeLayer(ctx)
-	if err != nil {
 		return libcnb.BuildResult{}, err
 	}
 	packages, err := p.installedPackages()
@@ -89,15 +89,32 @@ func runtimeLayer(ctx libcnb.BuildContext) (libcnb.Layer, error) {
 	if err != nil {
 		return libcnb.Layer{}, err
 	}
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(layer.Path, name), content, 0o644); err != nil {
-			return libcnb.Layer{}, fmt.Errorf("write the runtime: %w", err)
-		}
+	if err := writeFiles(layer.Path, files); err != nil {
+		return libcnb.Layer{}, fmt.Errorf("write the runtime: %w", err)
+	}
+	if files, err = node.SDK(); err != nil {
+		return libcnb.Layer{}, err
+	}
+	if err := writeFiles(filepath.Join(layer.Path, sdkFolder), files); err != nil {
+		return libcnb.Layer{}, fmt.Errorf("write Knit's SDK: %w", err)
 	}
 	layer.LayerTypes = libcnb.LayerTypes{Launch: true}
 	layer.LaunchEnvironment.Default("NODE_ENV", "production")
 	layer.LaunchEnvironment.ProcessOverride("job", "KNIT_MODE", "job")
 	return layer, nil
+}
+
+func writeFiles(dir string, files map[string][]byte) error {
+	for name, content := range files {
+		to := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // toolVersions are those of Node and npm in the build image.

@@ -30,6 +30,7 @@ type installer struct {
 	project project
 	layers  libcnb.Layers
 	tools   string // versions of Node and npm
+	sdk     string // folder of Knit's SDK in the image
 	used    []libcnb.Layer
 }
 
@@ -37,6 +38,9 @@ type installer struct {
 // run with it, and the project built.
 func (i *installer) install(ctx context.Context) error {
 	if !i.project.hasDependencies() {
+		if err := linkSDK(i.project.modules(), i.sdk); err != nil {
+			return err
+		}
 		return i.buildScript(ctx)
 	}
 	if i.project.function.Builds() {
@@ -170,6 +174,9 @@ func (i *installer) layersUsed() ([]libcnb.Layer, error) {
 // keep moves node_modules from the function's folder into the layer and leaves a
 // link.
 func (i *installer) keep(layer libcnb.Layer) error {
+	if err := linkSDK(i.project.modules(), i.sdk); err != nil {
+		return err
+	}
 	kept := filepath.Join(layer.Path, modulesFolder)
 	if err := moveTree(i.project.modules(), kept); err != nil {
 		return fmt.Errorf("keep %s in layer %s: %w", modulesFolder, layer.Name, err)

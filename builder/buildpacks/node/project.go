@@ -87,7 +87,7 @@ func (p project) key(tools string) string {
 		}
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "modules/1 %s\n%s\n", tools, p.lock)
+	fmt.Fprintf(sum, "modules/2 %s\n%s\n", tools, p.lock)
 	fmt.Fprintln(sum, m.Dependencies, m.OptionalDependencies, m.PeerDependencies, m.DevDependencies) // maps print sorted
 	if npmrc, err := os.ReadFile(filepath.Join(p.folder, npmrcName)); err == nil {
 		fmt.Fprintf(sum, "%s\n", npmrc)

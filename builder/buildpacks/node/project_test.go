@@ -231,3 +231,19 @@ func TestTheFunctionsFolderLiesInTheSource(t *testing.T) {
 		}
 	}
 }
+
+func TestTheSDKIsLinkedUnlessTheFunctionBringsIt(t *testing.T) {
+	const sdk = "/layers/knit_node/runtime/sdk"
+	bare, own := filepath.Join(t.TempDir(), "node_modules"), folder(t, "@knit-dev/sdk/index.js", "own")
+	for _, modules := range []string{bare, bare, own} { // twice: a former build has linked it
+		if err := linkSDK(modules, sdk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if to, err := os.Readlink(filepath.Join(bare, "@knit-dev", "sdk")); err != nil || to != sdk {
+		t.Errorf("the link leads to %q (%v)", to, err)
+	}
+	if content, err := os.ReadFile(filepath.Join(own, "@knit-dev", "sdk", "index.js")); err != nil || string(content) != "own" {
+		t.Errorf("the function's own SDK is %q (%v)", content, err)
+	}
+}

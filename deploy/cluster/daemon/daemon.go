@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/knit-dev/knit/deploy/cluster/cgroup"
+	"github.com/knit-dev/knit/deploy/cluster/containerd"
 	"github.com/knit-dev/knit/deploy/cluster/instance"
 	"github.com/knit-dev/knit/deploy/cluster/kube"
 	"github.com/knit-dev/knit/deploy/cluster/pki"
@@ -83,6 +84,7 @@ func (d *daemon) run(ctx context.Context) error {
 	config := kube.Config{
 		Instance: d.Instance, Certs: d.certs,
 		CgroupRoot: "/" + d.Instance.Name, ResolvConf: d.resolvConf(),
+		WatchContainers: func(ctx context.Context, changed func()) { containerd.WatchChanges(ctx, d.Instance, changed) },
 	}
 	d.board.set("etcd", Starting, nil)
 	stopEtcd, etcdFailed, err := kube.StartEtcd(ctx, config, d.logs.writer("etcd"))

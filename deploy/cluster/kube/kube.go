@@ -3,10 +3,12 @@
 // kube-proxy, each configured for one node with small memory. Every function
 // blocks until its context ends or the component fails. The process must be
 // in the network namespace of the instance. Components are configured by the
-// same flags and files as their programs; nothing of them is patched.
+// same flags and files as their programs; nothing of them is patched, but for
+// the moments at which the kubelet looks at its containers (relist.go).
 package kube
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/pflag"
@@ -25,6 +27,9 @@ type Config struct {
 	CgroupRoot string
 	// ResolvConf is the file whose name servers pods with dnsPolicy Default get.
 	ResolvConf string
+	// WatchContainers calls its function whenever the state of a container may
+	// be another one, until the context ends.
+	WatchContainers func(context.Context, func())
 }
 
 // AllowSharedLogging lets several components of one process apply their

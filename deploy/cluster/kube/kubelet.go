@@ -52,6 +52,7 @@ func RunKubelet(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("configure kubelet: %w", err)
 	}
+	deps.Options = append(deps.Options, relistOnChange(ctx, c.WatchContainers))
 	return app.Run(ctx, server, deps, utilfeature.DefaultFeatureGate)
 }
 

@@ -180,27 +180,29 @@ func TestACancelledBuildIsSeen(t *testing.T) {
 }
 
 // registry is the embedded cluster's.
-func (b builds) registry() images.Registry {
-	b.t.Helper()
-	settings, err := b.kube.CoreV1().ConfigMaps("kube-system").Get(b.t.Context(), "knit-cluster", metav1.GetOptions{})
+func (b builds) registry() images.Registry { return clusterRegistry(b.t, b.kube) }
+
+func clusterRegistry(t *testing.T, kube kubernetes.Interface) images.Registry {
+	t.Helper()
+	settings, err := kube.CoreV1().ConfigMaps("kube-system").Get(t.Context(), "knit-cluster", metav1.GetOptions{})
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
-	secret, err := b.kube.CoreV1().Secrets("kube-system").Get(b.t.Context(), "knit-registry", metav1.GetOptions{})
+	secret, err := kube.CoreV1().Secrets("kube-system").Get(t.Context(), "knit-registry", metav1.GetOptions{})
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	var login struct {
 		Auths map[string]struct{ Auth string }
 	}
 	if err := json.Unmarshal(secret.Data[corev1.DockerConfigJsonKey], &login); err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	registry := images.Registry{Host: settings.Data["registry"], CA: x509.NewCertPool()}
 	registry.CA.AppendCertsFromPEM([]byte(settings.Data["ca.crt"]))
 	decoded, err := base64.StdEncoding.DecodeString(login.Auths[registry.Host].Auth)
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	registry.Username, registry.Password, _ = strings.Cut(string(decoded), ":")
 	return registry

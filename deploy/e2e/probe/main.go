@@ -1,27 +1,38 @@
 // Command probe is the program in the pods of the end-to-end tests: a server
 // that says who it is and remembers the CloudEvents that it got, and one-shot
-// modes that ask other servers, use up memory or flood the log.
+// modes that ask other servers, use up memory or flood the log. Where there can
+// be no arguments, as in a Function, PROBE holds them.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
 func main() {
 	args := os.Args[1:]
 	if len(args) == 0 {
+		args = strings.Fields(os.Getenv("PROBE"))
+	}
+	if len(args) == 0 {
 		args = []string{"serve"}
 	}
-	modes := map[string]func([]string) error{"serve": serve, "get": get, "dial": dial, "oom": oom, "flood": flood, "say": say, "read": read, "write": write}
+	modes := map[string]func([]string) error{
+		"serve": serve, "get": get, "dial": dial, "oom": oom, "flood": flood, "say": say, "read": read, "write": write,
+		"crash": crash, "need": need, "late": late,
+	}
 	mode := modes[args[0]]
 	if mode == nil {
 		fmt.Fprintf(os.Stderr, "probe: unknown mode %q\n", args[0])
@@ -41,9 +52,11 @@ type event struct {
 
 const maxEvents = 1000
 
-// serve answers GET with the host name, GET /events with what was received, and
-// POST with 200; with REPLY_TYPE set, the answer is an event of that type
-// whose data is the received data followed by SUFFIX.
+// serve answers GET with the host name, GET /events with what was received, GET
+// /slow?for=3s the same after that time, GET /flood?mb=9 after so much log, and POST
+// with 200; with REPLY_TYPE set, the answer is an event of that type whose data
+// is the received data followed by SUFFIX. It ends well on SIGTERM, when
+// everything that it was asked is answered.
 func serve([]string) error {
 	var mu sync.Mutex
 	var events []event
@@ -66,6 +79,8 @@ func serve([]string) error {
 		mu.Unlock()
 		reply(w, e)
 	})
+	http.HandleFunc("GET /slow", slow)
+	http.HandleFunc("GET /flood", floodThenAnswer)
 	http.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		host, _ := os.Hostname()
 		fmt.Fprintf(w, "%s %s\n", host, os.Getenv("GREETING"))
@@ -75,7 +90,46 @@ func serve([]string) error {
 		port = "8080"
 	}
 	server := &http.Server{Addr: ":" + port, ReadHeaderTimeout: 5 * time.Second}
-	return server.ListenAndServe()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	failed := make(chan error, 1)
+	go func() { failed <- server.ListenAndServe() }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return server.Shutdown(context.Background())
+	}
+}
+
+func slow(w http.ResponseWriter, r *http.Request) {
+	d, err := time.ParseDuration(r.URL.Query().Get("for"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	select {
+	case <-time.After(d):
+		host, _ := os.Hostname()
+		fmt.Fprintln(w, host)
+	case <-r.Context().Done():
+	}
+}
+
+func floodThenAnswer(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.Atoi(r.URL.Query().Get("mb"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	line := strings.Repeat("x", 1023) + "\n"
+	for range n << 10 {
+		if _, err := io.WriteString(os.Stdout, line); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+	}
+	fmt.Fprintln(w, "flooded")
 }
 
 func reply(w http.ResponseWriter, e event) {
@@ -171,4 +225,25 @@ func read(paths []string) error {
 
 func write(args []string) error {
 	return os.WriteFile(args[0], []byte(strings.Join(args[1:], " ")), 0o644)
+}
+
+// crash ends with an error that the words make.
+func crash(words []string) error { return errors.New(strings.Join(words, " ")) }
+
+// need serves if an address can be dialled, and ends with an error if not.
+func need(targets []string) error {
+	if err := dial(targets); err != nil {
+		return err
+	}
+	return serve(nil)
+}
+
+// late serves after a time.
+func late(args []string) error {
+	d, err := time.ParseDuration(strings.Join(args, ""))
+	if err != nil {
+		return err
+	}
+	time.Sleep(d)
+	return serve(nil)
 }

@@ -33,6 +33,8 @@ const (
 	ReasonNoEvents          = "NoEvents"
 	ReasonBrokerNotFound    = "BrokerNotFound"
 	ReasonInvalid           = "Invalid"
+	ReasonForbidden         = "Forbidden"
+	ReasonRetrying          = "Retrying"
 	ReasonPlatformNotFound  = "PlatformNotFound"
 	ReasonPlatformInvalid   = "PlatformInvalid"
 	ReasonCancelled         = "Cancelled"
@@ -47,6 +49,37 @@ const (
 	ReasonDelivering        = "Delivering"
 	ReasonNeverDue          = "NeverDue"
 	ReasonPending           = "Pending"
+)
+
+// Reasons why a revision does not start.
+const (
+	// The image: not in its registry, not for those who ask without the right
+	// login, for other machines, no image at all, or a registry that is silent.
+	ReasonImageNotFound       = "ImageNotFound"
+	ReasonImageForbidden      = "ImageForbidden"
+	ReasonImageWrongPlatform  = "ImageWrongPlatform"
+	ReasonImageInvalid        = "ImageInvalid"
+	ReasonImagePullFailed     = "ImagePullFailed"
+	ReasonRegistryUnavailable = "RegistryUnavailable"
+
+	// The pod: too much for its namespace, refused for another cause, or no
+	// node has room.
+	ReasonQuotaExceeded = "QuotaExceeded"
+	ReasonPodRefused    = "PodRefused"
+	ReasonUnschedulable = "Unschedulable"
+
+	// The container: what it refers to is incomplete, its program is none, it
+	// ends, needs too much memory, runs and does not listen, or none of these
+	// within its time.
+	ReasonReferenceInvalid = "ReferenceInvalid"
+	ReasonCannotRun        = "CannotRun"
+	ReasonCrashed          = "Crashed"
+	ReasonOutOfMemory      = "OutOfMemory"
+	ReasonNotListening     = "NotListening"
+	ReasonStartTimeout     = "StartTimeout"
+
+	// ReasonRevisionNotFound: traffic is wanted for a revision that is not there.
+	ReasonRevisionNotFound = "RevisionNotFound"
 )
 
 // True is a condition that holds.

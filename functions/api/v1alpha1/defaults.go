@@ -7,6 +7,7 @@ import "time"
 const (
 	DefaultBroker        = "default"
 	DefaultTimeout       = 5 * time.Minute
+	DefaultStartTimeout  = time.Minute
 	DefaultBuildDeadline = 15 * time.Minute
 	DefaultCatchUpWindow = time.Hour
 	DefaultEventType     = "dev.knit.schedule.tick"
@@ -22,6 +23,14 @@ func (s FunctionSpec) RequestTimeout() time.Duration {
 		return DefaultTimeout
 	}
 	return s.Timeout.Duration
+}
+
+// TimeToListen is how long a started container may take until it listens.
+func (s FunctionSpec) TimeToListen() time.Duration {
+	if s.StartTimeout == nil {
+		return DefaultStartTimeout
+	}
+	return s.StartTimeout.Duration
 }
 
 // Reach is the visibility of the function.

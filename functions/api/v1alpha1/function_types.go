@@ -69,7 +69,17 @@ type FunctionSpec struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(ms|s|m|h)){1,4}$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="spec.timeout must be between 1s and 24h"
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
+
+	// StartTimeout is how long a container of the function may take from its
+	// start until it listens, e.g. "3m" for one that loads a large model. 1
+	// minute when empty, 1 hour at most.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(ms|s|m|h)){1,4}$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="spec.startTimeout must be between 1s and 1h"
+	StartTimeout *metav1.Duration `json:"startTimeout,omitempty"`
 
 	// Visibility of the function's URL; external when empty.
 	// +optional
@@ -239,6 +249,7 @@ type Scale struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,4}(s|m|h)){1,3}$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('1h')",message="scale.idleAfter must be at most 1h"
 	IdleAfter *metav1.Duration `json:"idleAfter,omitempty"`
 }
 

@@ -60,6 +60,7 @@ func TestValidateFunction(t *testing.T) {
 		"defaults":       {},
 		"no timeout":     {spec: FunctionSpec{Timeout: duration(0)}, want: "spec.timeout"},
 		"days":           {spec: FunctionSpec{Timeout: duration(25 * time.Hour)}, want: "spec.timeout"},
+		"start":          {spec: FunctionSpec{StartTimeout: duration(2 * time.Hour)}, want: "spec.startTimeout"},
 		"idle":           {spec: FunctionSpec{Scale: Scale{IdleAfter: duration(2 * time.Hour)}}, want: "spec.scale.idleAfter"},
 		"rps":            {spec: FunctionSpec{Scale: Scale{Metric: MetricRPS}}, want: "spec.scale.target"},
 		"attribute name": {spec: filtered(Filter{FilterMatch: FilterMatch{Exact: map[string]string{"Data-Type": "x"}}}), want: "spec.events[0].filters[0].exact"},

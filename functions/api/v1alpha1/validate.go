@@ -11,6 +11,7 @@ import (
 // Limits that the schema cannot express.
 const (
 	MaxTimeout       = 24 * time.Hour
+	MaxStartTimeout  = time.Hour
 	MaxIdleAfter     = time.Hour
 	MinCatchUpWindow = 10 * time.Second
 	MaxCatchUpWindow = 7 * 24 * time.Hour
@@ -29,6 +30,9 @@ func (f *Function) Validate() field.ErrorList {
 	var errs field.ErrorList
 	if t := f.Spec.RequestTimeout(); t < time.Second || t > MaxTimeout {
 		errs = append(errs, field.Invalid(spec.Child("timeout"), t.String(), "must be between 1s and 24h"))
+	}
+	if t := f.Spec.TimeToListen(); t < time.Second || t > MaxStartTimeout {
+		errs = append(errs, field.Invalid(spec.Child("startTimeout"), t.String(), "must be between 1s and 1h"))
 	}
 	if idle := f.Spec.Scale.IdleAfter; idle != nil && idle.Duration > MaxIdleAfter {
 		errs = append(errs, field.Invalid(spec.Child("scale", "idleAfter"), idle.Duration.String(), "must be at most 1h"))

@@ -681,6 +681,11 @@ func (in *FunctionSpec) DeepCopyInto(out *FunctionSpec) {
 		*out = new(v1.Duration)
 		**out = **in
 	}
+	if in.StartTimeout != nil {
+		in, out := &in.StartTimeout, &out.StartTimeout
+		*out = new(v1.Duration)
+		**out = **in
+	}
 	if in.Traffic != nil {
 		in, out := &in.Traffic, &out.Traffic
 		*out = make([]TrafficTarget, len(*in))

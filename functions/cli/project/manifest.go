@@ -1,14 +1,13 @@
 package project
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -38,6 +36,16 @@ type Document struct {
 	Written  *unstructured.Unstructured
 	Function *v1alpha1.Function // nil for a schedule
 	Schedule *v1alpha1.Schedule // nil for a function
+
+	text text
+}
+
+// At is where in a file a message about the document belongs, as an editor
+// takes it: file, line and number of the document. The message comes back as it
+// should follow.
+func (d Document) At(file, message string) string {
+	line, message := d.text.line(message)
+	return fmt.Sprintf("%s:%d: document %d: %s", file, line, d.Number, message)
 }
 
 // Title names the document in messages.
@@ -117,27 +125,16 @@ func parse(file string, raw []byte) (*Manifest, []error) {
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
 	m := &Manifest{File: file}
 	var mistakes []error
-	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(raw)))
-	for number := 1; ; number++ {
-		text, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			return m, mistakes
-		}
+	for i, t := range split(raw) {
+		d, err := parseDocument(decoder, t.raw)
+		d.Number, d.text = i+1, t
 		if err != nil {
-			return m, append(mistakes, fmt.Errorf("%s: document %d: %w", file, number, err))
-		}
-		if blank(text) {
-			number--
+			mistakes = append(mistakes, errors.New(d.At(file, err.Error())))
 			continue
 		}
-		d, err := parseDocument(decoder, text)
-		if err != nil {
-			mistakes = append(mistakes, fmt.Errorf("%s: document %d: %w", file, number, err))
-			continue
-		}
-		d.Number = number
 		m.Documents = append(m.Documents, d)
 	}
+	return m, mistakes
 }
 
 func parseDocument(decoder runtime.Decoder, text []byte) (Document, error) {
@@ -250,7 +247,7 @@ func twice(m *Manifest) []error {
 	for _, d := range m.Documents {
 		key := d.Title() + "/" + d.Written.GetNamespace()
 		if first := seen[key]; first != 0 && d.Written.GetName() != "" {
-			mistakes = append(mistakes, fmt.Errorf("%s: document %d: %s stands in document %d already", m.File, d.Number, d.Title(), first))
+			mistakes = append(mistakes, errors.New(d.At(m.File, fmt.Sprintf("%s stands in document %d already", d.Title(), first))))
 			continue
 		}
 		seen[key] = d.Number
@@ -259,7 +256,7 @@ func twice(m *Manifest) []error {
 }
 
 func (d Document) mistake(file string, err error) error {
-	return fmt.Errorf("%s: document %d: %s: %w", file, d.Number, d.Title(), err)
+	return errors.New(d.At(file, d.Title()+": "+err.Error()))
 }
 
 // blank tells that a document holds only comments and space.
@@ -273,7 +270,11 @@ func blank(text []byte) bool {
 	return true
 }
 
+// wrongType is how encoding/json says it, with the name of a Go type.
+var wrongType = regexp.MustCompile(`cannot unmarshal (\w+)(?: [^ ]+)? into (?:Go struct field )?\w+\.(\S+) of type (\S+)`)
+
 // plain drops the names of Go's decoders from an error that users read.
 func plain(err error) string {
-	return strings.NewReplacer("error converting YAML to JSON: ", "", "strict decoding error: ", "", "json: ", "", "yaml: ", "", "Go struct field ", "", ":\n ", ":", "\n ", ";").Replace(err.Error())
+	text := strings.NewReplacer("error converting YAML to JSON: ", "", "strict decoding error: ", "", "json: ", "", "yaml: ", "", ":\n ", ":", "\n ", ";").Replace(err.Error())
+	return wrongType.ReplaceAllString(text, "$2: must be of type $3, not $1")
 }

@@ -38,6 +38,16 @@ func Detect(dir string) (Function, error) {
 	if err := onePackage(files, set); err != nil {
 		return Function{}, err
 	}
+	function, err := declared(files, set)
+	if err != nil {
+		return Function{}, err
+	}
+	function.ImportsSDK = importsSDK(files)
+	return function, nil
+}
+
+// declared finds Handle, or New with a method Handle.
+func declared(files []*ast.File, set *token.FileSet) (Function, error) {
 	if handle, file := findFunction(files, handlerName, ""); handle != nil {
 		return classify(file, handle, set.Position(handle.Pos()))
 	}

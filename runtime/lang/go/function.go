@@ -32,6 +32,8 @@ type Function struct {
 	TakesContext bool // a leading context.Context
 	ReturnsEvent bool // *event.Event, CloudEvent only
 	ReturnsError bool // error, CloudEvent only
+
+	ImportsSDK bool // Knit's SDK, in the folder itself
 }
 
 // accepted lists the signatures for error messages and documentation.

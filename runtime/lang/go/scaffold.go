@@ -39,7 +39,7 @@ func Scaffold(f Function, module string) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	if module == "" {
 		module = defaultModule
-		if err := addModule(files, f.Kind); err != nil {
+		if err := addModule(files, f); err != nil {
 			return nil, err
 		}
 	}
@@ -59,8 +59,12 @@ func Scaffold(f Function, module string) (map[string][]byte, error) {
 
 // addModule gives a function without go.mod one that resolves offline. The
 // embedded files end in .txt, or Go would take their folder for a module.
-func addModule(files map[string][]byte, kind Kind) error {
-	folder := path.Join("modules", string(kind))
+func addModule(files map[string][]byte, f Function) error {
+	kind := string(f.Kind)
+	if f.ImportsSDK {
+		kind = "sdk"
+	}
+	folder := path.Join("modules", kind)
 	entries, err := modules.ReadDir(folder)
 	if err != nil {
 		return fmt.Errorf("scaffold %s function: %w", kind, err)

@@ -10,13 +10,13 @@ import (
 )
 
 var httpFiles = []string{
-	"knit_main/main.go", "knit_main/shim/instance.go", "knit_main/shim/job.go", "knit_main/shim/recorder.go", "knit_main/shim/server.go",
-	"knit_main/shim/settings.go", "knit_main/shim/shim.go",
+	"knit_main/main.go", "knit_main/shim/deadline.go", "knit_main/shim/instance.go", "knit_main/shim/job.go", "knit_main/shim/recorder.go", "knit_main/shim/request.go", "knit_main/shim/server.go",
+	"knit_main/shim/settings.go", "knit_main/shim/shim.go", "knit_main/shim/trace.go",
 }
 
 var eventFiles = []string{
 	"knit_main/cloudevent/decode.go", "knit_main/cloudevent/encode.go",
-	"knit_main/cloudevent/handler.go", "knit_main/cloudevent/status.go",
+	"knit_main/cloudevent/handler.go", "knit_main/cloudevent/status.go", "knit_main/cloudevent/validate.go",
 }
 
 func TestScaffoldFiles(t *testing.T) {
@@ -25,10 +25,11 @@ func TestScaffoldFiles(t *testing.T) {
 		module   string
 		want     []string
 	}{
-		"HTTP with a module":      {Function{Kind: HTTP}, "example.com/f", httpFiles},
-		"HTTP without a module":   {Function{Kind: HTTP}, "", append([]string{"go.mod"}, httpFiles...)},
-		"events with a module":    {Function{Kind: CloudEvent}, "example.com/f", slices.Concat(eventFiles, httpFiles)},
-		"events without a module": {Function{Kind: CloudEvent}, "", slices.Concat([]string{"go.mod", "go.sum"}, eventFiles, httpFiles)},
+		"HTTP with a module":       {Function{Kind: HTTP}, "example.com/f", httpFiles},
+		"HTTP without a module":    {Function{Kind: HTTP}, "", append([]string{"go.mod"}, httpFiles...)},
+		"events with a module":     {Function{Kind: CloudEvent}, "example.com/f", slices.Concat(eventFiles, httpFiles)},
+		"events without a module":  {Function{Kind: CloudEvent}, "", slices.Concat([]string{"go.mod", "go.sum"}, eventFiles, httpFiles)},
+		"the SDK without a module": {Function{Kind: HTTP, ImportsSDK: true}, "", append([]string{"go.mod", "go.sum"}, httpFiles...)},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

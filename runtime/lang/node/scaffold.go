@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"path"
+
+	"github.com/knit-dev/knit/sdk"
 )
 
 // runtimeMain is the runtime's program within its folder.
@@ -33,6 +35,19 @@ func Runtime() (map[string][]byte, error) {
 		if files[entry.Name()], err = runtimeSources.ReadFile(path.Join("shim", entry.Name())); err != nil {
 			return nil, fmt.Errorf("read the Node runtime: %w", err)
 		}
+	}
+	return files, nil
+}
+
+// SDKName is the npm package of Knit's SDK.
+const SDKName = "@knit-dev/sdk"
+
+// SDK returns the files of Knit's SDK by slash-separated path. They may lie
+// anywhere: the package needs nothing but Node.
+func SDK() (map[string][]byte, error) {
+	files, err := sdk.NodeFiles()
+	if err != nil {
+		return nil, fmt.Errorf("read the Node SDK: %w", err)
 	}
 	return files, nil
 }

@@ -4,7 +4,11 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
+	"path"
 	"strings"
+
+	"github.com/knit-dev/knit/sdk"
 )
 
 // Main is the program of the runtime, relative to the folder that Runtime fills.
@@ -18,9 +22,31 @@ const BaseLibrary = "/opt/knit/python/lib"
 //go:embed shim/main.py shim/knit_runtime/*.py all:shim/stand_in
 var shim embed.FS
 
-// Runtime returns the runtime's files by slash-separated path.
+// Runtime returns the runtime's files by slash-separated path, and Knit's SDK
+// below sdk/, for functions that do not bring it.
 func Runtime() (map[string][]byte, error) {
-	return tree(shim, "shim")
+	files, err := tree(shim, "shim")
+	if err != nil {
+		return nil, err
+	}
+	packages, err := SDK()
+	if err != nil {
+		return nil, err
+	}
+	for name, content := range packages {
+		files[path.Join("sdk", name)] = content
+	}
+	return files, nil
+}
+
+// SDK returns the Python package knit, by slash-separated path.
+func SDK() (map[string][]byte, error) {
+	all, err := sdk.PythonFiles()
+	if err != nil {
+		return nil, fmt.Errorf("read the Python SDK: %w", err)
+	}
+	maps.DeleteFunc(all, func(name string, _ []byte) bool { return !strings.HasPrefix(name, "knit/") })
+	return all, nil
 }
 
 // Arguments are what Main is called with, after the folder of the runtime:

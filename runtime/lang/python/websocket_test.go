@@ -35,10 +35,10 @@ async def handle(scope, receive, send):
 // TestWebSockets pass to ASGI functions, beside a package of the function's own
 // that has the name of one of the runtime's.
 func TestWebSockets(t *testing.T) {
-	p := start(t, map[string]string{"func.py": sockets, "h11.py": "whose = 'mine'\n"}, "KNIT_DRAIN_DELAY=0s", "KNIT_MAX_BODY_BYTES=1000", "KNIT_TIMEOUT=1s")
+	p := start(t, map[string]string{"func.py": sockets, "h11.py": "whose = 'mine'\n"}, "KNIT_MAX_BODY_BYTES=1000", "KNIT_TIMEOUT=1s")
 	dial := func(t *testing.T, path string) *websocket.Conn {
 		t.Helper()
-		conn, err := websocket.Dial(strings.Replace(p.url, "http", "ws", 1)+path, "", p.url)
+		conn, err := websocket.Dial(strings.Replace(p.URL, "http", "ws", 1)+path, "", p.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,22 +77,22 @@ func TestWebSockets(t *testing.T) {
 		})
 	}
 	t.Run("a function may refuse", func(t *testing.T) {
-		if _, err := websocket.Dial(strings.Replace(p.url, "http", "ws", 1)+"/refused", "", p.url); err == nil {
+		if _, err := websocket.Dial(strings.Replace(p.URL, "http", "ws", 1)+"/refused", "", p.URL); err == nil {
 			t.Error("the refused connection was made")
 		}
 	})
 	t.Run("HTTP goes on", func(t *testing.T) {
-		if status, body := p.get("/"); status != 200 || body != "mine" {
+		if status, body := p.Get("/"); status != 200 || body != "mine" {
 			t.Errorf("got %d %q", status, body)
 		}
 	})
 	dial(t, "/") // is open while the process drains
-	if err := p.stop(); err != nil {
-		t.Errorf("exit %v: %s", err, p.stdout)
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit code %d: %s", code, p.Log())
 	}
 	for _, want := range []string{`"panic": "ValueError: on a socket"`, "disconnected 1009", "disconnected 1001"} {
-		if !strings.Contains(p.stdout.String(), want) {
-			t.Errorf("the log lacks %s:\n%s", want, p.stdout)
+		if !strings.Contains(p.Log(), want) {
+			t.Errorf("the log lacks %s:\n%s", want, p.Log())
 		}
 	}
 }

@@ -22,6 +22,9 @@ const (
 	headerPrefix   = "Ce-"
 )
 
+// smallBody is in bytes.
+const smallBody = 64 << 10
+
 // decode reads the one event of a request. Its errors carry a status.
 func decode(r *http.Request) (event.Event, error) {
 	mediaType, err := contentType(r)
@@ -43,8 +46,8 @@ func decode(r *http.Request) (event.Event, error) {
 
 func contentType(r *http.Request) (string, error) {
 	value := r.Header.Get("Content-Type")
-	if value == "" {
-		return "", nil
+	if value == "" || isPlainMediaType(value) {
+		return value, nil
 	}
 	mediaType, _, err := mime.ParseMediaType(value)
 	if err != nil {
@@ -62,24 +65,35 @@ func decodeStructured(r *http.Request) (event.Event, error) {
 	if err := json.Unmarshal(body, &e); err != nil {
 		return event.Event{}, refusal(http.StatusBadRequest, "structured event: %w", err)
 	}
+	if e.DataBase64 && hasTwoData(body) {
+		return event.Event{}, refusal(http.StatusBadRequest, "structured event: data and data_base64 exclude each other")
+	}
 	return checked(e)
+}
+
+// hasTwoData finds what the SDK does not: it mixes the two up. It decodes for a
+// second time, but only events with bytes.
+func hasTwoData(body []byte) bool {
+	var event struct {
+		Data json.RawMessage `json:"data"`
+	}
+	return json.Unmarshal(body, &event) == nil && len(event.Data) > 0
 }
 
 func decodeBinary(r *http.Request) (event.Event, error) {
 	if version := r.Header.Get("Ce-Specversion"); version != event.CloudEventsVersionV1 {
 		return event.Event{}, refusal(http.StatusBadRequest, "ce-specversion %q is not taken: want %s", version, event.CloudEventsVersionV1)
 	}
-	e := event.New(event.CloudEventsVersionV1)
+	attributes := &event.EventContextV1{}
 	for name, values := range r.Header {
-		attribute, ok := strings.CutPrefix(name, headerPrefix)
-		if !ok {
+		if !strings.HasPrefix(name, headerPrefix) {
 			continue
 		}
 		value, err := url.PathUnescape(values[0])
-		if err != nil {
-			return event.Event{}, refusal(http.StatusBadRequest, "header %s: %w", name, err)
+		if err == nil {
+			err = setAttribute(attributes, name, value)
 		}
-		if err := setAttribute(&e, strings.ToLower(attribute), value); err != nil {
+		if err != nil {
 			return event.Event{}, refusal(http.StatusBadRequest, "header %s: %w", name, err)
 		}
 	}
@@ -88,39 +102,48 @@ func decodeBinary(r *http.Request) (event.Event, error) {
 		return event.Event{}, err
 	}
 	if value := r.Header.Get("Content-Type"); value != "" {
-		e.SetDataContentType(value)
+		attributes.DataContentType = &value
 	}
+	e := event.Event{Context: attributes}
 	if len(body) > 0 {
 		e.DataEncoded = body
 	}
 	return checked(e)
 }
 
-// setAttribute sets one context attribute from its string form.
-func setAttribute(e *event.Event, name, value string) error {
-	context := e.Context.AsV1()
-	defer func() { e.Context = context }()
-	switch name {
-	case "specversion", "datacontenttype": // the version is known, the type is the Content-Type header
+// setAttribute sets one context attribute from the string form in a header,
+// whose name is canonical.
+func setAttribute(attributes *event.EventContextV1, header, value string) error {
+	switch header {
+	case "Ce-Specversion", "Ce-Datacontenttype": // the version is known, the type is the Content-Type header
 		return nil
-	case "id":
-		return context.SetID(value)
-	case "type":
-		return context.SetType(value)
-	case "source":
-		return context.SetSource(value)
-	case "subject":
-		return context.SetSubject(value)
-	case "dataschema":
-		return context.SetDataSchema(value)
-	case "time":
-		return setTime(context, value)
+	case "Ce-Id":
+		return attributes.SetID(value)
+	case "Ce-Type":
+		return attributes.SetType(value)
+	case "Ce-Source":
+		return attributes.SetSource(value)
+	case "Ce-Subject":
+		return attributes.SetSubject(value)
+	case "Ce-Dataschema":
+		return attributes.SetDataSchema(value)
+	case "Ce-Time":
+		return setTime(attributes, value)
 	}
-	return context.SetExtension(name, value)
+	return attributes.SetExtension(strings.ToLower(header[len(headerPrefix):]), value)
 }
 
+// readBody takes memory for small bodies at once, and for others as they come:
+// a declared length is no reason to believe that so much will be sent.
 func readBody(r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(r.Body)
+	var body []byte
+	var err error
+	if n := r.ContentLength; n >= 0 && n <= smallBody {
+		body = make([]byte, n)
+		_, err = io.ReadFull(r.Body, body)
+	} else {
+		body, err = io.ReadAll(r.Body)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read event body: %w", err)
 	}
@@ -128,7 +151,7 @@ func readBody(r *http.Request) ([]byte, error) {
 }
 
 func checked(e event.Event) (event.Event, error) {
-	if err := e.Validate(); err != nil {
+	if err := validate(e); err != nil {
 		return event.Event{}, refusal(http.StatusBadRequest, "invalid event: %w", err)
 	}
 	return e, nil

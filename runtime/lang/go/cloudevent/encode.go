@@ -24,35 +24,36 @@ func setTime(context *event.EventContextV1, value string) error {
 // encode writes the reply in binary mode. An invalid event is an error: the
 // sender would otherwise lose the reply without a word.
 func encode(w http.ResponseWriter, e event.Event) error {
-	if err := e.Validate(); err != nil {
+	if err := validate(e); err != nil {
 		return fmt.Errorf("the function returned an invalid event: %w", err)
 	}
-	header := w.Header()
-	attributes := map[string]string{
-		"specversion": event.CloudEventsVersionV1,
-		"id":          e.ID(),
-		"type":        e.Type(),
-		"source":      e.Source(),
-		"subject":     e.Subject(),
-		"dataschema":  e.DataSchema(),
+	c, ok := e.Context.(*event.EventContextV1)
+	if !ok {
+		c = e.Context.AsV1()
 	}
-	if t := e.Time(); !t.IsZero() {
-		attributes["time"] = t.UTC().Format(time.RFC3339Nano)
+	h := headerWriter{header: w.Header(), values: make([]string, 0, 10)}
+	h.set("Ce-Specversion", event.CloudEventsVersionV1)
+	h.set("Ce-Id", c.ID)
+	h.set("Ce-Type", c.Type)
+	h.set("Ce-Source", c.Source.String())
+	if c.Subject != nil {
+		h.set("Ce-Subject", *c.Subject)
 	}
-	for name, value := range e.Extensions() {
+	if c.DataSchema != nil {
+		h.set("Ce-Dataschema", c.DataSchema.String())
+	}
+	if c.Time != nil && !c.Time.IsZero() {
+		h.set("Ce-Time", c.Time.UTC().Format(time.RFC3339Nano))
+	}
+	for name, value := range c.Extensions {
 		text, err := types.Format(value)
 		if err != nil {
 			return fmt.Errorf("the function returned an event with extension %s: %w", name, err)
 		}
-		attributes[name] = text
+		h.set(textproto.CanonicalMIMEHeaderKey(headerPrefix+name), text)
 	}
-	for name, value := range attributes {
-		if value != "" {
-			header.Set(textproto.CanonicalMIMEHeaderKey(headerPrefix+name), escapeHeader(value))
-		}
-	}
-	if mediaType := e.DataContentType(); mediaType != "" {
-		header.Set("Content-Type", mediaType)
+	if c.DataContentType != nil {
+		h.setVerbatim("Content-Type", *c.DataContentType)
 	}
 	w.WriteHeader(http.StatusOK)
 	// The peer that is gone has no use for an error, and the header is out.
@@ -60,13 +61,39 @@ func encode(w http.ResponseWriter, e event.Event) error {
 	return nil
 }
 
+// headerWriter sets attributes under canonical names. Their values share one
+// slice.
+type headerWriter struct {
+	header http.Header
+	values []string
+}
+
+func (h *headerWriter) set(name, value string) { h.setVerbatim(name, escapeHeader(value)) }
+
+func (h *headerWriter) setVerbatim(name, value string) {
+	if value == "" {
+		return
+	}
+	h.values = append(h.values, value)
+	last := len(h.values)
+	h.header[name] = h.values[last-1 : last : last]
+}
+
 // escapeHeader percent-encodes what the HTTP binding, section 3.1.3.2, says
 // may not stand in a header value: all but printable ASCII, and space, quote
 // and percent.
 func escapeHeader(value string) string {
+	first := 0
+	for first < len(value) && !mustEscape(value[first]) {
+		first++
+	}
+	if first == len(value) {
+		return value
+	}
 	var b strings.Builder
-	for _, c := range []byte(value) {
-		if c <= ' ' || c > '~' || c == '"' || c == '%' {
+	b.WriteString(value[:first])
+	for _, c := range []byte(value[first:]) {
+		if mustEscape(c) {
 			fmt.Fprintf(&b, "%%%02X", c)
 			continue
 		}
@@ -74,3 +101,5 @@ func escapeHeader(value string) string {
 	}
 	return b.String()
 }
+
+func mustEscape(c byte) bool { return c <= ' ' || c > '~' || c == '"' || c == '%' }

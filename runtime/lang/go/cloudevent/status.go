@@ -26,10 +26,10 @@ func refusal(status int, format string, args ...any) error {
 }
 
 // acknowledged reports whether a non-nil error of the SDK's kind says that all
-// went well: protocol.Receipt has ACK set, http.Result has a status below 400.
+// went well: protocol.Receipt has ACK set, http.Result has a status of success.
 func acknowledged(err error) bool {
 	if status, ok := codeOf(err); ok {
-		return status < http.StatusBadRequest
+		return status < http.StatusMultipleChoices
 	}
 	ack, ok := field(err, "ACK")
 	return ok && ack.Kind() == reflect.Bool && ack.Bool()

@@ -38,11 +38,7 @@ func (s *server) serveJob(ctx context.Context) int {
 		return exitFailed
 	}
 	begun := time.Now()
-	answer := &jobAnswer{header: http.Header{}}
-	err := s.callOnce(ctx, answer)
-	if err == nil {
-		err = answer.failure()
-	}
+	answer, err := s.callOnce(ctx)
 	if stop := s.stop(context.WithoutCancel(ctx)); stop != nil && err == nil {
 		err = stop
 	}
@@ -56,17 +52,36 @@ func (s *server) serveJob(ctx context.Context) int {
 	return exitOK
 }
 
-// callOnce gives the function the job as one request.
-func (s *server) callOnce(ctx context.Context, answer *jobAnswer) (err error) {
+// callOnce gives the function the job as one request. A function that was told
+// to end, by its deadline or by a signal, has as long as a drain takes for it;
+// the answer of one that goes on is never looked at.
+func (s *server) callOnce(ctx context.Context) (*jobAnswer, error) {
 	if s.settings.TimeoutSet {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.settings.Timeout)
 		defer cancel()
 	}
+	none := &jobAnswer{}
 	r, err := s.settings.Job.request(ctx, s.events)
 	if err != nil {
-		return err
+		return none, err
 	}
+	answer, ended := &jobAnswer{header: http.Header{}}, make(chan error, 1)
+	go func() { ended <- s.callFunction(answer, r) }()
+	select {
+	case err := <-ended:
+		return answer, err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return answer, err
+	case <-time.After(s.settings.DrainDelay):
+		return none, fmt.Errorf("the function did not end within %s after it was told to: %w", s.settings.DrainDelay, context.Cause(ctx))
+	}
+}
+
+func (s *server) callFunction(answer *jobAnswer, r *http.Request) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			s.logPanic(r, cause)
@@ -74,7 +89,7 @@ func (s *server) callOnce(ctx context.Context, answer *jobAnswer) (err error) {
 		}
 	}()
 	s.handler.ServeHTTP(answer, r)
-	return nil
+	return answer.failure()
 }
 
 // request is a POST of the job's event, or of its data alone when the function
@@ -93,7 +108,10 @@ func (j job) request(ctx context.Context, events bool) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the job's request: %w", err)
 	}
-	r.Header.Set("Content-Type", contentType)
+	r.RequestURI = "/"
+	if body != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
 	if j.index != "" {
 		r.Header.Set(jobIndexHeader, j.index)
 	}
@@ -172,6 +190,9 @@ func (a *jobAnswer) Write(b []byte) (int, error) {
 	a.body.Write(b[:min(len(b), max(0, maxResultBytes+1-a.body.Len()))])
 	return len(b), nil
 }
+
+// Flush is what functions that stream assert for.
+func (a *jobAnswer) Flush() { a.WriteHeader(http.StatusOK) }
 
 func (a *jobAnswer) failure() error {
 	if a.status < http.StatusMultipleChoices {

@@ -3,10 +3,10 @@
 package shim
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
@@ -25,8 +25,10 @@ const (
 	idleTimeout    = 120 * time.Second // longer than queue-proxy keeps an idle connection (90 s)
 	maxHeaderBytes = 64 << 10
 
-	// A read deadline also ends the request's context, as canceled; the
-	// context's own deadline comes first and says what really happened.
+	// A peer that sends its body too slowly must not hold the function longer
+	// than a request may take. The end of reading also ends the request's
+	// context, as canceled; the context's own deadline comes first and says what
+	// really happened.
 	readGrace = time.Second
 )
 
@@ -50,6 +52,7 @@ func newServer(s settings, f Function, log *slog.Logger) *server {
 	srv.http = &http.Server{
 		Handler:           http.HandlerFunc(srv.route),
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout(s.Timeout),
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		Protocols:         protocols,
@@ -78,13 +81,17 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
 
 	begun := time.Now()
 	answer := &recorder{ResponseWriter: w}
-	ctx, cancel := context.WithTimeout(r.Context(), s.settings.Timeout)
-	defer cancel()
+	timeout := s.timeoutOf(r)
+	values := withTraceparent(withHeader(r.Context(), r.Header), r.Header.Get("Traceparent"))
+	ctx := &deadline{Context: values, at: begun.Add(timeout)}
+	defer ctx.end()
 	r = r.WithContext(ctx)
-	// A peer that sends its body too slowly must not hold the function longer
-	// either. The server lifts the deadline for the connection's next request.
-	if err := http.NewResponseController(w).SetReadDeadline(begun.Add(s.settings.Timeout + readGrace)); err != nil {
-		s.log.Warn("request has no read deadline", "error", err.Error())
+	if timeout < s.settings.Timeout {
+		// A deadline of this request's own also bounds the reading of its body. The
+		// server lifts it for the connection's next request.
+		if err := http.NewResponseController(w).SetReadDeadline(ctx.at.Add(readGrace)); err != nil {
+			s.log.Warn("request has no read deadline", "error", err.Error())
+		}
 	}
 
 	if s.draining.Load() {
@@ -97,10 +104,17 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request) {
 			http.Error(answer, fmt.Sprintf("request body of %d bytes is larger than the limit of %d; raise KNIT_MAX_BODY_BYTES", r.ContentLength, limit), http.StatusRequestEntityTooLarge)
 			return
 		}
-		r.Body = http.MaxBytesReader(answer, r.Body, limit)
+		if r.ContentLength < 0 { // otherwise the server reads no more than was declared
+			r.Body = http.MaxBytesReader(answer, r.Body, limit)
+		}
 	}
 	defer s.recoverPanic(r, answer)
 	s.handler.ServeHTTP(answer, r)
+}
+
+// readTimeout is how long a request may take to arrive.
+func readTimeout(timeout time.Duration) time.Duration {
+	return min(timeout, math.MaxInt64-readGrace) + readGrace
 }
 
 // recoverPanic answers 500. When part of an answer is already out the

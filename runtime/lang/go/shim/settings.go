@@ -9,7 +9,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -73,17 +75,27 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 		s.Mode = v
 		return nil
 	})
-	read("KNIT_JOB_EVENT", func(v string) error { s.Job.event = v; return checkJSON(v) })
-	read("KNIT_JOB_DATA", func(v string) error { s.Job.data = v; return checkJSON(v) })
+	read("KNIT_JOB_EVENT", func(v string) error { return readJSON(&s.Job.event, v, &map[string]json.RawMessage{}) })
+	read("KNIT_JOB_DATA", func(v string) error { return readJSON(&s.Job.data, v, &json.RawMessage{}) })
 	read("KNIT_JOB_RESULT", func(v string) error { s.Job.result = v; return nil })
 	read("JOB_COMPLETION_INDEX", func(v string) error { s.Job.index = v; return nil })
 	return s, errors.Join(problems...)
 }
 
-func checkJSON(value string) error {
-	if !json.Valid([]byte(value)) {
-		return errors.New("want JSON")
+// readJSON takes JSON, or the file whose absolute path it is given: JSON never
+// begins with a slash. The form is a pointer to what the JSON has to fit into.
+func readJSON(to *string, value string, form any) error {
+	if strings.HasPrefix(value, "/") {
+		content, err := os.ReadFile(value)
+		if err != nil {
+			return err
+		}
+		value = string(content)
 	}
+	if err := json.Unmarshal([]byte(value), form); err != nil {
+		return fmt.Errorf("want JSON, or the path of a file with JSON: %w", err)
+	}
+	*to = value
 	return nil
 }
 
@@ -114,12 +126,12 @@ func setBytes(to *int64, value string) error {
 
 // newLogger writes one JSON object per line, times in UTC.
 func newLogger(out io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	return slog.New(tracedHandler{slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime {
 			a.Value = slog.TimeValue(a.Value.Time().UTC())
 		}
 		return a
-	}}))
+	}})})
 }
 
 func wait(d time.Duration) {

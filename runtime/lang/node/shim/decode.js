@@ -9,6 +9,9 @@ const structuredType = 'application/cloudevents+json';
 const eventTypes = 'application/cloudevents';
 const headerPrefix = 'ce-';
 
+// Buffer.from takes anything for base64 and leaves out what is none.
+const base64 = /^[A-Za-z0-9+/]*={0,2}$/;
+
 // looksLikeEvent tells events from other requests by their headers.
 function looksLikeEvent(headers) {
   return headers['ce-specversion'] !== undefined || headers['ce-id'] !== undefined
@@ -75,6 +78,7 @@ function structured(body) {
   if (typeof encoded !== 'string' || attributes.data !== undefined) {
     throw new Refusal(400, 'structured event: data_base64 must be a string and stand without data');
   }
+  if (encoded.length % 4 !== 0 || !base64.test(encoded)) throw new Refusal(400, 'structured event: data_base64 is no base64');
   const { data_base64: _, ...rest } = attributes;
   return { ...rest, data: Buffer.from(encoded, 'base64') };
 }

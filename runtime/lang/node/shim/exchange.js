@@ -5,11 +5,16 @@ const { checkHeaders, decode, looksLikeEvent } = require('./decode.js');
 const { answerOf, isStream } = require('./answer.js');
 const { parseBody, parseForm } = require('./body.js');
 const { Context } = require('./context.js');
+const { duration } = require('./settings.js');
 const { Refusal, ownStatus, statusOf } = require('./status.js');
 
 // A function that passes its deadline has this long, in milliseconds, to say so
 // itself.
 const deadlineGrace = 1000;
+
+// A connection that ends although its peer still sends takes what it sends for
+// this long, in milliseconds: a reset would destroy the answer on its way.
+const linger = 500;
 
 const empty = Buffer.alloc(0);
 const text = 'text/plain; charset=utf-8';
@@ -23,6 +28,7 @@ class Exchange {
   #server;
   #response;
   #begun = Date.now();
+  #timeout; // milliseconds
   #controller; // made when the function asks for its signal
   #timer;
   #isEvent = false;
@@ -35,12 +41,13 @@ class Exchange {
     this.#response = response;
     this.request = request;
     this.rawBody = empty;
+    this.#timeout = timeoutOf(request.headers, server.settings.timeout);
   }
 
   // run answers the request. It never throws.
   run() {
     this.#response.on('close', () => this.#closed());
-    this.#timer = setTimeout(() => this.#deadlinePassed(), this.#server.settings.timeout);
+    this.#timer = setTimeout(() => this.#deadlinePassed(), this.#timeout);
     try {
       this.#isEvent = this.#takesEvent();
       if (this.#isPreflight()) this.#answerPreflight();
@@ -173,7 +180,9 @@ class Exchange {
     // The peer opens its next connection elsewhere; closing an idle one under it
     // could lose a request. What it still sends of a body that nobody reads is
     // not worth keeping the connection for.
-    if (request.httpVersionMajor === 1 && (this.#server.draining || !(request.complete || this.#called))) headers.connection = 'close';
+    const unread = !(request.complete || this.#called);
+    if (request.httpVersionMajor === 1 && (this.#server.draining || unread)) headers.connection = 'close';
+    if (request.httpVersionMajor === 1 && unread) lingerOn(request.socket);
     this.#response.writeHead(status, headers);
     if (!request.complete) request.resume();
   }
@@ -265,7 +274,7 @@ class Exchange {
     return mark < 0 ? {} : parseForm(url.slice(mark + 1));
   }
 
-  get deadline() { return new Date(this.#begun + this.#server.settings.timeout); }
+  get deadline() { return new Date(this.#begun + this.#timeout); }
 
   get signal() {
     if (this.#controller === undefined) {
@@ -275,6 +284,24 @@ class Exchange {
     }
     return this.#controller.signal;
   }
+}
+
+// timeoutOf is the time for one request: that of the process, or what the caller
+// says that it has left when that is less.
+function timeoutOf(headers, most) {
+  const asked = headers['knit-timeout'];
+  if (asked === undefined) return most;
+  const milliseconds = duration(asked);
+  return milliseconds > 0 ? Math.min(milliseconds, most) : most;
+}
+
+// lingerOn makes Node, which ends the connection after the answer by this
+// method, end only its own half at first.
+function lingerOn(socket) {
+  socket.destroySoon = () => {
+    socket.end();
+    setTimeout(() => socket.destroy(), linger);
+  };
 }
 
 function messageOf(error) { return String(error?.message ?? error); }

@@ -32,12 +32,12 @@ func TestShapesOfModules(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, write(t, c.files), []string{c.entry}, "KNIT_DRAIN_DELAY=0s")
-			if status, body := p.get("/"); status != http.StatusOK || body != "ok" {
+			p := start(t, write(t, c.files), []string{c.entry})
+			if status, body := p.Get("/"); status != http.StatusOK || body != "ok" {
 				t.Errorf("got %d %q", status, body)
 			}
-			if err := p.stop(); err != nil {
-				t.Errorf("exit: %v", err)
+			if code := p.Stop(); code != 0 {
+				t.Errorf("exit code %d", code)
 			}
 		})
 	}
@@ -120,7 +120,7 @@ func TestReturnValuesBecomeAnswers(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			resp, body := p.send(http.MethodGet, "/?v="+name, nil)
+			resp, body := p.Send(http.MethodGet, "/?v="+name, nil)
 			if resp.StatusCode != c.status {
 				t.Fatalf("status %d, body %q", resp.StatusCode, body)
 			}
@@ -140,12 +140,12 @@ func TestReturnValuesBecomeAnswers(t *testing.T) {
 			}
 		})
 	}
-	if err := p.stop(); err != nil {
-		t.Fatal(err)
+	if code := p.Stop(); code != 0 {
+		t.Fatalf("exit code %d", code)
 	}
 	for _, want := range []string{"statusCode a string", "statusCode number 99", "which cannot be sent", "circular"} {
-		if !strings.Contains(p.stdout.String(), want) {
-			t.Errorf("the log does not say %q: %s", want, p.stdout)
+		if !strings.Contains(p.Log(), want) {
+			t.Errorf("the log does not say %q: %s", want, p.Log())
 		}
 	}
 }
@@ -181,7 +181,7 @@ func TestTheContextTellsAboutTheRequest(t *testing.T) {
 			if c.contentType != "" {
 				headers = append(headers, "Content-Type: "+c.contentType)
 			}
-			resp, body := p.send(http.MethodPost, "/"+c.query, strings.NewReader(c.body), headers...)
+			resp, body := p.Send(http.MethodPost, "/"+c.query, strings.NewReader(c.body), headers...)
 			var got map[string]any
 			if err := json.Unmarshal([]byte(body), &got); err != nil || resp.StatusCode != http.StatusOK {
 				t.Fatalf("got %d %q", resp.StatusCode, body)
@@ -198,10 +198,10 @@ func TestTheContextTellsAboutTheRequest(t *testing.T) {
 			}
 		})
 	}
-	if resp, body := p.send(http.MethodPost, "/", strings.NewReader("{"), "Content-Type: application/json"); resp.StatusCode != http.StatusBadRequest {
+	if resp, body := p.Send(http.MethodPost, "/", strings.NewReader("{"), "Content-Type: application/json"); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("broken JSON gets %d %q", resp.StatusCode, body)
 	}
-	if _, body := p.send(http.MethodGet, "/", nil); strings.Contains(body, `"x"`) {
+	if _, body := p.Send(http.MethodGet, "/", nil); strings.Contains(body, `"x"`) {
 		t.Errorf("an attack has changed objects: %s", body)
 	}
 }
@@ -209,16 +209,16 @@ func TestTheContextTellsAboutTheRequest(t *testing.T) {
 func TestBrowsersAreAnswered(t *testing.T) {
 	preflight := []string{"Origin: https://a.example", "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type"}
 	p := start(t, write(t, map[string]string{"index.js": "exports.handle = (c) => c.method;"}), []string{"index.js"})
-	resp, _ := p.send(http.MethodOptions, "/", nil, preflight...)
+	resp, _ := p.Send(http.MethodOptions, "/", nil, preflight...)
 	if resp.StatusCode != http.StatusNoContent || resp.Header.Get("Access-Control-Allow-Origin") != "*" || resp.Header.Get("Access-Control-Allow-Headers") != "content-type" {
 		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
 	}
-	if _, body := p.send(http.MethodOptions, "/", nil); body != "OPTIONS" {
+	if _, body := p.Send(http.MethodOptions, "/", nil); body != "OPTIONS" {
 		t.Errorf("OPTIONS that is no preflight got %q", body)
 	}
 	p = start(t, write(t, map[string]string{"index.js": "exports.cors = () => ['https://a.example'];\nexports.handle = () => 'x';"}), []string{"index.js"})
 	for origin, want := range map[string]string{"https://a.example": "https://a.example", "https://b.example": ""} {
-		resp, _ := p.send(http.MethodGet, "/", nil, "Origin: "+origin)
+		resp, _ := p.Send(http.MethodGet, "/", nil, "Origin: "+origin)
 		if got := resp.Header.Get("Access-Control-Allow-Origin"); got != want {
 			t.Errorf("origin %s may read: %q, want %q", origin, got, want)
 		}
@@ -236,10 +236,10 @@ exports.readiness.path = '/ready';
 exports.handle = (context) => { well = context.query.well !== 'no'; return 'ok'; };`
 
 func TestModulesMayTakePartInTheirLife(t *testing.T) {
-	p := start(t, write(t, map[string]string{"index.js": strings.Replace(lifecycleFunction, "console.log('init')", "well = true", 1)}), []string{"index.js"}, "KNIT_DRAIN_DELAY=0s")
+	p := start(t, write(t, map[string]string{"index.js": strings.Replace(lifecycleFunction, "console.log('init')", "well = true", 1)}), []string{"index.js"})
 	check := func(path string, status int, want string) {
 		t.Helper()
-		if got, body := p.get(path); got != status || !strings.Contains(body, want) {
+		if got, body := p.Get(path); got != status || !strings.Contains(body, want) {
 			t.Errorf("%s gives %d %q, want %d %q", path, got, body, status, want)
 		}
 	}
@@ -249,12 +249,12 @@ func TestModulesMayTakePartInTheirLife(t *testing.T) {
 	check("/?well=no", 200, "ok")
 	check("/health/readiness", 503, "")
 	check("/health/liveness", 200, "alive")
-	if err := p.stop(); err != nil {
-		t.Fatal(err)
+	if code := p.Stop(); code != 0 {
+		t.Fatalf("exit code %d", code)
 	}
 	for _, want := range []string{`"msg":"shutdown"`, "not well"} {
-		if !strings.Contains(p.stdout.String(), want) {
-			t.Errorf("the log does not say %s: %s", want, p.stdout)
+		if !strings.Contains(p.Log(), want) {
+			t.Errorf("the log does not say %s: %s", want, p.Log())
 		}
 	}
 	code, log := runToEnd(t, write(t, map[string]string{"index.js": lifecycleFunction}), []string{"index.js"}, "KNIT_MODE=job")
@@ -281,41 +281,5 @@ func TestACrashIsLogged(t *testing.T) {
 				t.Errorf("log %s", log)
 			}
 		})
-	}
-}
-
-// TestWebSocketsPass hands the connection to a function that wants it.
-func TestWebSocketsPass(t *testing.T) {
-	p := start(t, write(t, map[string]string{"index.js": `
-exports.handle = () => 'plain';
-exports.upgrade = (request, socket) => {
-  socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
-  socket.on('data', (data) => socket.end(data.toString().toUpperCase()));
-};`}), []string{"index.js"})
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Connection", "Upgrade")
-	req.Header.Set("Upgrade", "websocket")
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, ok := resp.Body.(interface {
-		Write([]byte) (int, error)
-		Read([]byte) (int, error)
-		Close() error
-	})
-	if !ok || resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("got %d", resp.StatusCode)
-	}
-	defer func() { _ = conn.Close() }()
-	if _, err := conn.Write([]byte("hello")); err != nil {
-		t.Fatal(err)
-	}
-	var got bytes.Buffer
-	if _, err := got.ReadFrom(conn); err != nil || got.String() != "HELLO" {
-		t.Errorf("got %q (%v)", got.String(), err)
 	}
 }

@@ -22,6 +22,8 @@ class Input extends Error {}
 // of KNIT_JOB_DATA and returns the exit code.
 async function runJob(loaded, env, settings, log, stop, exit) {
   const job = new Job(settings, log);
+  // Node ends when nothing can happen any more, as if all had gone well.
+  process.once('beforeExit', () => job.giveUp(new Error('the function waits for what can never come')));
   stop.then(() => job.cancel(new Error('the job was told to stop before it was done')));
   const begun = Date.now();
   let names;
@@ -32,7 +34,7 @@ async function runJob(loaded, env, settings, log, stop, exit) {
     const result = await resultOf(value, loaded.kind === 'cloudevent');
     await loaded.shutdown();
     writeResult(env.KNIT_JOB_RESULT, result, log);
-    log.info({ ...names, duration: `${Date.now() - begun}ms` }, 'job done');
+    log.info({ ...names, duration: `${Date.now() - begun}ms` }, 'job succeeded');
     return exit.ok;
   } catch (error) {
     if (error instanceof Input) {
@@ -41,7 +43,7 @@ async function runJob(loaded, env, settings, log, stop, exit) {
     }
     log.error({ ...names, panic: String(error?.message ?? error), stack: error?.stack }, 'job failed');
     const status = ownStatus(error);
-    return status < 500 && !retried.includes(status) ? exit.final : exit.failed;
+    return status >= 400 && status < 500 && !retried.includes(status) ? exit.final : exit.failed;
   }
 }
 
@@ -70,14 +72,16 @@ class Job {
   // KNIT_DRAIN_DELAY for it.
   cancel(reason) {
     this.controller.abort(reason);
-    setTimeout(() => this.#giveUp(reason), this.#grace);
+    setTimeout(() => this.giveUp(reason), this.#grace);
   }
+
+  giveUp(reason) { this.#giveUp(reason); }
 
   // prepare makes the arguments of the one call.
   prepare(loaded, env) {
     const event = readJSON(env, 'KNIT_JOB_EVENT');
-    const data = readJSON(env, 'KNIT_JOB_DATA');
-    if (event !== undefined && data !== undefined) throw new Input('environment variables KNIT_JOB_EVENT and KNIT_JOB_DATA: set only one of them');
+    const data = event === undefined ? readJSON(env, 'KNIT_JOB_DATA') : undefined;
+    if (event !== undefined && !/^\s*\{/.test(event)) throw new Input('environment variable KNIT_JOB_EVENT: want a CloudEvent as a JSON object');
     this.rawBody = Buffer.from(event ?? data ?? '');
     const { headers } = this.request;
     if (event !== undefined) headers['content-type'] = structuredType;
@@ -131,7 +135,7 @@ function parse(name, text) {
 // data. A status of failure is a failure of the job.
 async function resultOf(value, onlyEvents) {
   const { status, body } = answerOf(value, onlyEvents);
-  if (status >= 400) throw Object.assign(new Error(`the function returned statusCode ${status}`), { statusCode: status });
+  if (status >= 300) throw Object.assign(new Error(`the function returned statusCode ${status}`), { statusCode: status });
   if (!isStream(body)) return body === undefined ? undefined : Buffer.from(body);
   const chunks = [];
   let size = 0;
@@ -142,14 +146,19 @@ async function resultOf(value, onlyEvents) {
   return Buffer.concat(chunks);
 }
 
-// writeResult leaves the result where the platform reads it.
+// writeResult leaves the result where the platform reads it. A job whose work is
+// done does not fail for a result that cannot be kept.
 function writeResult(file, result, log) {
   if (!file || result === undefined) return;
   if (result.length > maxResultBytes) {
-    log.warn({ bytes: result.length }, `the result has more than ${maxResultBytes} bytes and is not kept; store it elsewhere and return where it is`);
+    log.error({ error: `it has ${result.length} bytes, more than ${maxResultBytes}; store it elsewhere and return where` }, 'result not kept');
     return;
   }
-  fs.writeFileSync(file, result);
+  try {
+    fs.writeFileSync(file, result);
+  } catch (error) {
+    log.error({ error: error.message }, 'result not kept');
+  }
 }
 
 module.exports = { runJob };

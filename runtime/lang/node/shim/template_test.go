@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/knit-dev/knit/runtime/conformance/process"
 	"github.com/knit-dev/knit/runtime/lang/node"
 )
 
@@ -25,7 +26,7 @@ func TestTheTestsOfTemplatesPass(t *testing.T) {
 			if err := os.CopyFS(dir, template); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(t.Context(), nodePath(t), "--test")
+			cmd := exec.CommandContext(t.Context(), process.NodePath(t), "--test")
 			cmd.Dir = dir
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%v: %s", err, out)

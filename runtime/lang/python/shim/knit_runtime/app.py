@@ -6,6 +6,7 @@ import time
 from . import log
 from .cloudevent import InvalidEvent
 from .events import Refusal
+from .settings import parse_duration
 
 LIVENESS = "/health/liveness"
 READINESS = "/health/readiness"
@@ -51,11 +52,12 @@ class Application:
     async def _invoke(self, exchange):
         begun = time.monotonic()
         log.request.set(about(exchange.scope))
-        timeout = self.settings.timeout
+        timeout = _timeout_of(exchange.scope, self.settings.timeout)
         exchange.scope["extensions"]["knit"] = {"deadline": time.time() + timeout, "limit": self.settings.body_limit}
+        log.scope.set(exchange.scope)
         # The function's own task is this one: at the deadline it is cancelled,
         # unless its answer has begun, which is never cut.
-        task, late = asyncio.current_task(), []
+        task, late = asyncio.current_task(), []  # late: whether the body was, once the deadline has passed
         timer = asyncio.get_running_loop().call_later(timeout, _expire, task, exchange, late)
         try:
             await self._bounded(exchange, begun + timeout)
@@ -63,6 +65,9 @@ class Application:
             if not late:
                 raise
             task.uncancel()
+            if late[0]:
+                await self._failed(exchange, _too_slow())
+                return
             log.error("request passed its deadline", timeout="%gs" % timeout)
             await self._fail(exchange, 504, "the function passed its deadline of %gs (KNIT_TIMEOUT)" % timeout)
         except (Exception, SystemExit) as problem:  # a sys.exit() of one request is not the end of all
@@ -96,9 +101,10 @@ class Application:
             return
         status = 500 if isinstance(problem, InvalidEvent) else status_of(problem)
         if status is not None:
+            prefix = "the function answered with an invalid event: " if isinstance(problem, InvalidEvent) else ""
             log.error("event not handled" if self.function.takes_events else "request not handled",
-                      status=status, error=log.describe(problem))
-            await self._fail(exchange, status, str(problem) or type(problem).__name__)
+                      status=status, error=prefix + log.describe(problem))
+            await self._fail(exchange, status, prefix + (str(problem) or type(problem).__name__))
             return
         log.failure("function panicked", problem)
         await self._fail(exchange, 500, "the function raised %s; its log has the stack" % type(problem).__name__)
@@ -115,8 +121,12 @@ class Application:
 
 def _expire(task, exchange, late):
     if not exchange.begun():
-        late.append(True)
+        late.append(exchange.reading)
         task.cancel()
+
+
+def _too_slow():
+    return Refusal(408, "timeout: the request body was not there at the deadline")
 
 
 class Body:
@@ -132,13 +142,16 @@ class Body:
     async def __call__(self):
         if self._whole:
             return await self._exchange.receive()
-        left = self._deadline - time.monotonic()
+        # An exchange whose answer has not begun is cancelled at its deadline;
+        # one whose answer has is only kept from reading on.
+        self._exchange.reading = True
         try:
-            # The request's own deadline comes right after this one.
-            async with asyncio.timeout(max(0.0, left - min(0.01, left / 10))):
+            async with asyncio.timeout(max(0.0, self._deadline - time.monotonic()) if self._exchange.begun() else None):
                 message = await self._exchange.receive()
         except TimeoutError:
-            raise Refusal(408, "timeout: the request body was not there at the deadline") from None
+            raise _too_slow() from None
+        finally:
+            self._exchange.reading = False
         self._read += len(message.get("body", b""))
         if self._limit and self._read > self._limit:
             raise Refusal(413, "request body too large: the limit is %d bytes; raise KNIT_MAX_BODY_BYTES" % self._limit)
@@ -178,6 +191,18 @@ def about(scope):
             if name == header:
                 found[key] = value.decode("latin-1")
     return found
+
+
+def _timeout_of(scope, most):
+    """The time for one request: that of the process, or what the caller has left when that is less."""
+    for name, value in scope["headers"]:
+        if name == b"knit-timeout":
+            try:
+                asked = parse_duration(value.decode("latin-1"))
+            except ValueError:
+                return most
+            return min(asked, most) if asked > 0 else most
+    return most
 
 
 def _declared(headers):

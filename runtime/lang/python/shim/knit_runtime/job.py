@@ -31,7 +31,7 @@ class Call:
             "headers": headers, "client": None, "server": None, "extensions": {},
         }
         self.status = 0
-        self.answered = self.gone = False
+        self.answered = self.gone = self.reading = False
         self.headers, self.result = [], b""  # of the answer
         self._body = body
         self._written = False
@@ -61,9 +61,11 @@ class Call:
         self.status = 0
 
     def exit_code(self):
-        if not self.answered or self.status >= 500 or self.status in _AGAIN:
+        if not self.answered or not 200 <= self.status < 500 or self.status in _AGAIN:
             return EXIT_FAILED
-        return EXIT_OK if self.status < 400 else EXIT_FINAL
+        if self.status < 300:
+            return EXIT_OK
+        return EXIT_FINAL if self.status >= 400 else EXIT_FAILED
 
 
 def make_call(settings, takes_events):

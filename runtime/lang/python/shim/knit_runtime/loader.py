@@ -10,6 +10,10 @@ from .function import ACCEPTED, Function, Unfit
 STAND_IN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "stand_in")
 
 
+# Knit's SDK, for functions that do not bring it.
+SDK = os.path.join(os.path.dirname(STAND_IN), "sdk")
+
+
 class LoadError(Exception):
     """The user's code cannot be served; the text says where and why."""
 
@@ -32,7 +36,7 @@ def prepare_path(folder, root, packages):
             site.addsitedir(packages)
         if packages not in sys.path:
             sys.path.append(packages)
-    sys.path.append(STAND_IN)
+    sys.path += [STAND_IN, SDK]
 
 
 def load(module, entry, kind, folder):

@@ -16,6 +16,9 @@ import traceback
 # What names the request under way in a log line: method, path, event, trace.
 request = contextvars.ContextVar("knit_request", default=None)
 
+# The ASGI scope of the request under way; Knit's SDK reads it.
+scope = contextvars.ContextVar("knit_scope", default=None)
+
 _NAMES = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR"}
 _MOST_STACK = 64 << 10  # characters of one stack; endless recursion fills megabytes
 

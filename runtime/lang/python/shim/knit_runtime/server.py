@@ -301,6 +301,7 @@ class Exchange:
         self.status = 0  # 0 until the answer has begun
         self.answered = False
         self.gone = False  # the peer sends nothing more
+        self.reading = False  # the function waits for the body
         self.pending = None  # http.response.start that waits for the first of the body
         self.chunks = []
         self.waiting = 0  # bytes in chunks

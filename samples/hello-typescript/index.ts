@@ -1,0 +1,13 @@
+import type { Context } from '@knit-dev/sdk';
+
+// greeting is the line to change: edit it, run `knit deploy` and ask again.
+const greeting = 'Hello from Knit!';
+
+// handle answers requests with a greeting and logs the events that reach it. See
+// knit.yaml for what sends them.
+export async function handle(context: Context): Promise<string | undefined> {
+  const event = context.cloudevent;
+  if (event === undefined) return `${greeting}\n`;
+  context.log.info({ type: event.type, source: event.source, id: event.id }, 'event received');
+  return undefined;
+}
