@@ -63,7 +63,7 @@ func EmitTo(ctx context.Context, to Destination, e event.Event) error {
 		return fmt.Errorf("emit event %s of type %s: encode it: %w", e.ID(), e.Type(), err)
 	}
 	if err := deliver(ctx, address, body); err != nil {
-		return fmt.Errorf("emit event %s of type %s to %s: %w", e.ID(), e.Type(), to, err)
+		return fmt.Errorf("emit event %s of type %s to %s: %w%s", e.ID(), e.Type(), to, err, to.hint(err))
 	}
 	return nil
 }
@@ -76,6 +76,14 @@ func (d Destination) String() string {
 		return d.url
 	}
 	return "the sink"
+}
+
+// hint is what to do about a failure that has a likely cause.
+func (d Destination) hint(err error) string {
+	if d.broker == "" || StatusOf(err) != http.StatusNotFound {
+		return ""
+	}
+	return fmt.Sprintf("; is there a broker %s in the namespace %s, and is it ready?", d.broker, Myself().Namespace)
 }
 
 func (d Destination) address() (string, error) {

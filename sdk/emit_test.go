@@ -200,6 +200,17 @@ func TestEmitRefuses(t *testing.T) {
 	}
 }
 
+func TestABrokerThatIsNotThereIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kit := sdktest.New(t)
+		kit.Answer("broker/orders", answers([]int{404}, ""))
+		err := sdk.EmitTo(kit.Context(), sdk.Broker("orders"), placed(t))
+		if err == nil || !strings.Contains(err.Error(), "is there a broker orders in the namespace test") {
+			t.Errorf("the error is %v", err)
+		}
+	})
+}
+
 func TestBrokersOfAnotherClass(t *testing.T) {
 	kit := sdktest.New(t)
 	t.Setenv("KNIT_BROKER_INGRESS", "http://kafka-ingress.example/brokers/")

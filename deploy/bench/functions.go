@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -143,7 +144,8 @@ func (f *functions) get(ctx context.Context, name string) (string, error) {
 	return string(body), err
 }
 
-// delete removes functions and waits until what belongs to them is gone, too.
+// delete removes functions and waits until their services are gone, too; pods
+// take longer to drain.
 func (f *functions) delete(ctx context.Context, names ...string) error {
 	for _, name := range names {
 		err := f.objects.Resource(functionResource).Namespace("default").Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &background})
@@ -153,13 +155,12 @@ func (f *functions) delete(ctx context.Context, names ...string) error {
 	}
 	for _, name := range names {
 		for {
-			left, err := f.kube.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "serving.knative.dev/service=" + name})
+			_, err := f.objects.Resource(serviceResource).Namespace("default").Get(ctx, name, metav1.GetOptions{})
+			if apierrors.IsNotFound(err) {
+				break
+			}
 			if err != nil {
 				return err
-			}
-			_, err = f.objects.Resource(serviceResource).Namespace("default").Get(ctx, name, metav1.GetOptions{})
-			if len(left.Items) == 0 && err != nil {
-				break
 			}
 			if err := sleep(ctx, 100*time.Millisecond); err != nil {
 				return err

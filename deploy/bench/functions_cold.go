@@ -21,7 +21,7 @@ func (b *bench) measureColdNode(ctx context.Context) ([]figure, error) {
 }
 
 // functionColdStarts builds the template of a language, deploys its image under
-// many names without a pod, and times the first request to each.
+// many names, waits until they are at zero, and times a request to each.
 func (b *bench) functionColdStarts(ctx context.Context, language, aim string) ([]figure, error) {
 	f, cleanup, err := b.functions(ctx)
 	if err != nil {
@@ -40,8 +40,11 @@ func (b *bench) functionColdStarts(ctx context.Context, language, aim string) ([
 	if err != nil {
 		return nil, err
 	}
-	names, err := f.many(ctx, "bench-cold-"+language, b.samples, "source: {image: "+image+"}\n  scale: {initial: 0}")
+	names, err := f.many(ctx, "bench-cold-"+language, b.samples, "source: {image: "+image+"}")
 	if err != nil {
+		return nil, err
+	}
+	if err := f.atZero(ctx); err != nil {
 		return nil, err
 	}
 	figures, err := b.timeColdStarts(ctx, f.deployed, names, "Function in "+language+" at zero → first 200", aim)

@@ -1,8 +1,10 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,13 +48,15 @@ func (r *Reconciler) startedRevision(ctx context.Context, fn *v1alpha1.Function,
 	now := r.now()
 	about := subject{function: fn.Name, image: fn.Status.Image, listen: fn.Spec.TimeToListen()}
 	why := about.judgeRevision(revision)
-	if age := now.Sub(revision.CreationTimestamp.Time); why == nil && age >= looksFrom {
+	// Of a crash Knative tells the exit code, the pod also who ended it.
+	unclear := why == nil || why.reason == v1alpha1.ReasonCrashed
+	if unclear && now.Sub(revision.CreationTimestamp.Time) >= looksFrom {
 		pod, err := r.podOf(ctx, revision)
 		if err != nil {
 			return metav1.Condition{}, 0, err
 		}
 		if pod != nil {
-			why = about.judgePod(pod, now)
+			why = cmp.Or(about.judgePod(pod, now), why)
 		}
 	}
 	c := said(fn, revision.Name, v1alpha1.Unknown(v1alpha1.ConditionDeployed, v1alpha1.ReasonDeploying, revisionPrefix(revision.Name)+"starting"))
@@ -106,12 +110,19 @@ func routed(fn *v1alpha1.Function, service *servingv1.Service, c metav1.Conditio
 	if !routes.IsFalse() {
 		return c
 	}
-	if routes.Reason == "RevisionMissing" {
+	if routes.Reason == revisionMissing && !slices.ContainsFunc(service.Spec.Traffic, func(t servingv1.TrafficTarget) bool { return t.RevisionName != "" }) {
+		// The Route has not seen yet that its newest revision is ready.
+		return v1alpha1.Unknown(v1alpha1.ConditionDeployed, v1alpha1.ReasonDeploying, "waiting for traffic to reach revision "+service.Status.LatestCreatedRevisionName)
+	}
+	if routes.Reason == revisionMissing {
 		return v1alpha1.False(v1alpha1.ConditionDeployed, v1alpha1.ReasonRevisionNotFound,
 			fmt.Sprintf("traffic cannot be shared out: %s; name one that `knit revisions %s` lists in spec.traffic", strings.TrimSuffix(routes.Message, "."), fn.Name))
 	}
 	return v1alpha1.False(v1alpha1.ConditionDeployed, reason(routes.Reason, "NotReady"), routes.Message)
 }
+
+// revisionMissing is Knative's reason of a Route without a revision to go to.
+const revisionMissing = "RevisionMissing"
 
 // revision reads a Revision; nil when there is none.
 func (r *Reconciler) revision(ctx context.Context, namespace, name string) (*servingv1.Revision, error) {

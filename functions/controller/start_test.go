@@ -111,6 +111,12 @@ func TestAPodIsAskedOnlyWhenKnativeKnowsNothing(t *testing.T) {
 	k.want("later", "False ImageNotFound")
 	k.says(5*time.Second, "False", readiness("False", "FailedCreate", "exceeded quota"))
 	k.want("Knative knows better", "False QuotaExceeded")
+	killed := endedPod(2, corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"})
+	killed.ObjectMeta = metav1.ObjectMeta{Namespace: "shop", Name: "p", Labels: pod.Labels}
+	k.must(k.Delete(t.Context(), pod))
+	k.must(k.Create(t.Context(), killed))
+	k.says(5*time.Second, "False", readiness("False", "ExitCode137", "Container failed with: "))
+	k.want("the pod knows who killed it", "False OutOfMemory")
 }
 
 func TestARevisionThatKnativeGaveUpIsMadeAgain(t *testing.T) {
@@ -147,6 +153,8 @@ func TestTrafficToARevisionThatIsNotThere(t *testing.T) {
 		Type: servingv1.ServiceConditionRoutesReady, Status: corev1.ConditionFalse, Reason: "RevisionMissing", Message: `Revision "hello-00007" referenced in traffic not found.`,
 	})
 	k.must(k.Status().Update(t.Context(), s))
+	k.want("a Route that is behind", "Unknown Deploying")
+	k.change(func(fn *v1alpha1.Function) { fn.Spec.Traffic = []v1alpha1.TrafficTarget{{Revision: "hello-00007"}} })
 	if c := k.want("a Route without its revision", "False RevisionNotFound"); !strings.Contains(c.Message, "hello-00007") || !strings.Contains(c.Message, "knit revisions hello") {
 		t.Errorf("message %q", c.Message)
 	}

@@ -3,6 +3,7 @@ package controller
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,12 +73,19 @@ func (s subject) judgePod(pod *corev1.Pod, now time.Time) *fault {
 			return s.unscheduled(c.Message)
 		}
 	}
+	// The container alone is no measure: the proxy beside it asks whether it listens.
 	for i := range pod.Status.ContainerStatuses {
-		if status := &pod.Status.ContainerStatuses[i]; status.Name == containerName && !status.Ready {
+		if status := &pod.Status.ContainerStatuses[i]; status.Name == containerName && !isReady(pod) {
 			return s.judgeContainer(status, now)
 		}
 	}
 	return nil
+}
+
+func isReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
 
 func (s subject) judgeContainer(status *corev1.ContainerStatus, now time.Time) *fault {
@@ -145,7 +153,14 @@ func (s subject) ended(code, reason, message string) *fault {
 // wrongFormat is what the kernel says of a program for another machine.
 const wrongFormat = "exec format error"
 
+// noCommand is what containerd says of an image that names no program.
+const noCommand = "no command specified"
+
 func (s subject) cannotRun(message string) *fault {
+	if strings.Contains(message, noCommand) {
+		return &fault{reason: v1alpha1.ReasonImageInvalid, cause: fmt.Sprintf("%s is no image that can be run: it names no program", s.image),
+			next: "name another in spec.source.image, or push this one with an entrypoint"}
+	}
 	if strings.Contains(message, wrongFormat) {
 		return &fault{reason: v1alpha1.ReasonImageWrongPlatform, cause: fmt.Sprintf("the program in image %s is not for the machines of this cluster", s.image),
 			next: "build the image for them", told: message}
@@ -181,8 +196,12 @@ var pulls = []struct {
 }{
 	{regexp.MustCompile(`no match for platform|no child with platform|` + wrongFormat), v1alpha1.ReasonImageWrongPlatform,
 		"image %s is not for the machines of this cluster", "build the image for them"},
-	{regexp.MustCompile(`(?i)connection refused|i/o timeout|no such host|no route to host|unreachable|connection reset|server misbehaving|deadline exceeded|certificate|tls: |5\d\d (internal|bad gateway|service|gateway)|too ?many ?requests`), v1alpha1.ReasonRegistryUnavailable,
+	{regexp.MustCompile(`(?i)connection refused|i/o timeout|no such host|no route to host|unreachable|connection reset|server misbehaving|deadline exceeded|tls: handshake|5\d\d (internal|bad gateway|service|gateway)|too ?many ?requests`), v1alpha1.ReasonRegistryUnavailable,
 		"the registry of image %s does not answer as it should", "check the registry; it is tried again by itself"},
+	// containerd before 1.7 asks a registry that has not got an image once more,
+	// without the certificate authority it was given, and tells of that only.
+	{regexp.MustCompile(`(?i)certificate|x509`), v1alpha1.ReasonImagePullFailed,
+		"image %s is not in its registry, or the registry's certificate is not trusted", "push it, or correct the name in spec.source.image; if it is there, look at the certificate"},
 	{regexp.MustCompile(`(?i)unauthorized|authentication required|authorization failed|denied|forbidden|no basic auth`), v1alpha1.ReasonImageForbidden,
 		"the registry gives image %s to nobody without a login that may read it", "add an imagePullSecret to the service account, or correct the name in spec.source.image"},
 	{regexp.MustCompile(`(?i)not found|manifest.unknown|name.unknown|does not exist`), v1alpha1.ReasonImageNotFound,

@@ -35,7 +35,7 @@ func endedPod(restarts int32, end corev1.ContainerStateTerminated) *corev1.Pod {
 }
 
 func runningPod(since time.Duration) *corev1.Pod {
-	return containerPod(corev1.ContainerStatus{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(noon.Add(-since))}}})
+	return containerPod(corev1.ContainerStatus{Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(noon.Add(-since))}}})
 }
 
 func unscheduledPod(since time.Duration) *corev1.Pod {
@@ -64,7 +64,7 @@ func TestWhatAPodSays(t *testing.T) {
 		"registry is off":     {pod: waitingPod("ErrImagePull", pull+"dial tcp 10.0.0.1:443: connect: connection refused"), want: "RegistryUnavailable", says: "check the registry"},
 		"registry is not":     {pod: waitingPod("ErrImagePull", pull+"dial tcp: lookup r.example on 10.0.0.1:53: no such host"), want: "RegistryUnavailable"},
 		"registry is sick":    {pod: waitingPod("ErrImagePull", pull+"unexpected status from GET request to https://r/v2/: 503 Service Unavailable"), want: "RegistryUnavailable"},
-		"certificate":         {pod: waitingPod("ErrImagePull", pull+"tls: failed to verify certificate: x509: certificate signed by unknown authority"), want: "RegistryUnavailable", says: "certificate"},
+		"certificate":         {pod: waitingPod("ErrImagePull", pull+"tls: failed to verify certificate: x509: certificate signed by unknown authority"), want: "ImagePullFailed", says: "is not in its registry, or the registry's certificate", reason: "containerd 1.6 says it of an image that is not there"},
 		"other machine":       {pod: waitingPod("ErrImagePull", pull+"no match for platform in manifest: not found"), want: "ImageWrongPlatform", reason: "before not found, which it says too"},
 		"no image":            {pod: waitingPod("ErrImagePull", pull+"unsupported manifest media type"), want: "ImageInvalid"},
 		"bad name":            {pod: waitingPod("InvalidImageName", `Failed to apply default image tag "A": couldn't parse image name`), want: "ImageInvalid"},
@@ -72,6 +72,7 @@ func TestWhatAPodSays(t *testing.T) {
 		"key missing":         {pod: waitingPod("CreateContainerConfigError", `couldn't find key password in Secret shop/login`), want: "ReferenceInvalid", says: "couldn't find key password in Secret shop/login"},
 		"cache not filled":    {pod: waitingPod("CreateContainerConfigError", "failed to sync secret cache: timed out waiting for the condition"), reason: "the kubelet goes on by itself"},
 		"no program":          {pod: waitingPod("CreateContainerError", `exec: "/nowhere": no such file or directory`), want: "CannotRun", says: "/nowhere"},
+		"no entrypoint":       {pod: waitingPod("CreateContainerError", `failed to generate container "7e" spec: failed to generate spec: no command specified`), want: "ImageInvalid", says: "names no program; name another"},
 		"ended once":          {pod: endedPod(0, corev1.ContainerStateTerminated{ExitCode: 1}), reason: "what it needs may come a moment later"},
 		"ended twice":         {pod: endedPod(1, corev1.ContainerStateTerminated{ExitCode: 3, Message: "panic: x\n\ngoroutine 1"}), want: "Crashed", says: "exit code 3; correct it; see `knit logs hello --previous`\n  panic: x"},
 		"ended well":          {pod: endedPod(1, corev1.ContainerStateTerminated{}), want: "Crashed", says: "a function is a server"},

@@ -106,7 +106,7 @@ func compile(at place, function golang.Function, binary, modules, compiled strin
 	begun := time.Now()
 	tool := goTool{folder: at.folder, scratch: scratch, modules: modules, compiled: compiled}
 	if err := tool.build(context.Background(), overlay, binary); err != nil {
-		return err
+		return fmt.Errorf("%w%s", err, at.sdkMismatch())
 	}
 	size, err := os.Stat(binary)
 	if err != nil {

@@ -136,7 +136,7 @@ func TestTheControlPlaneIsKilledAtEveryPhase(t *testing.T) {
 	if !complete || strings.TrimSpace(stdout.String()) != fn.Status.URL {
 		t.Errorf("printed %q, status %+v", stdout.String(), fn.Status)
 	}
-	for _, state := range watched.seen() {
+	for _, state := range watched.seen(s, "hello") {
 		if strings.Contains(state, "False") {
 			t.Errorf("a state that nobody should see: %q", watched.states)
 			break

@@ -97,7 +97,7 @@ func TestReadyMeansThatARequestSucceeds(t *testing.T) {
 		}
 	}
 	var settled []string
-	for _, state := range watched.seen() {
+	for _, state := range watched.seen(s, "it") {
 		if strings.Contains(state, "False") {
 			t.Errorf("a state that nobody should see: %s", state)
 		}
@@ -284,7 +284,7 @@ func TestAFunctionOutlivesItsBadRequests(t *testing.T) {
 	ready := s.ready("it")
 	for what, c := range map[string]struct{ path, says string }{
 		"too slow":   {"/slow?for=30s", "504"},
-		"megabytes":  {"/flood?mb=64", ""},
+		"megabytes":  {"/flood?mb=8", ""},
 		"once again": {"/", ""},
 	} {
 		begin := time.Now()

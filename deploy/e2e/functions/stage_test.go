@@ -243,8 +243,17 @@ func (w *watcher) note(fn *v1alpha1.Function) {
 	}
 }
 
-// seen ends the watch and returns what it noted.
-func (w *watcher) seen() []string {
+// seen ends the watch, once it has noted what is ready now, and returns what it
+// noted.
+func (w *watcher) seen(s *stage, name string) []string {
+	s.t.Helper()
+	last := fmt.Sprintf("%d True ", s.read(name).Generation)
+	s.within(time.Minute, "the watch comes to "+last, func() (bool, string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		n := len(w.states)
+		return n > 0 && strings.HasPrefix(w.states[n-1], last), fmt.Sprint(w.states)
+	})
 	w.stop()
 	return w.states
 }

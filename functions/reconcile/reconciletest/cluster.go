@@ -42,6 +42,8 @@ func Real(t testing.TB, scheme *runtime.Scheme, crdFiles ...string) Cluster {
 	if err != nil {
 		t.Fatalf("read %s=%q: %v", KubeconfigVariable, file, err)
 	}
+	// The server protects itself; a limit here would only make tests slow.
+	config.QPS = -1
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,10 @@ const dnsName = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 // Destinations: what the function is bound to by K_SINK, a broker of the
 // function's namespace, or any address that takes CloudEvents.
 const sink = () => ({ name: 'the sink', address: sinkAddress, bound: true });
-const broker = (name) => ({ name: `broker ${name}`, address: () => brokerAddress(name) });
+const broker = (name) => ({
+  name: `broker ${name}`, address: () => brokerAddress(name),
+  missing: () => `; is there a broker ${name} in the namespace ${myself().namespace}, and is it ready?`,
+});
 const url = (address) => ({ name: address, address: () => checked(address) });
 
 // emit sends an event and resolves when the receiver has taken it over. It fills
@@ -39,7 +42,12 @@ async function emit(context, event, { to = sink() } = {}) {
   if (Buffer.byteLength(body) > maxBytes) {
     throw new StatusError(413, `${what}: it has ${Buffer.byteLength(body)} bytes, more than ${maxBytes}; send a reference to the data instead`);
   }
-  await deliver(context, address, body, what);
+  try {
+    await deliver(context, address, body, what);
+  } catch (error) {
+    if (to.missing === undefined || statusOf(error) !== 404) throw error;
+    throw new StatusError(404, error.message + to.missing(), { cause: error });
+  }
 }
 
 async function deliver(context, address, body, what) {

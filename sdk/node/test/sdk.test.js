@@ -100,6 +100,13 @@ test('emit tries again', async (t) => {
   }
 });
 
+test('a broker that is not there is named', async () => {
+  const kit = new Kit();
+  kit.answer('broker/orders', answers([404]));
+  await assert.rejects(sdk.emit(kit.context, { type: 'order.placed' }, { to: sdk.broker('orders') }),
+    (e) => e.statusCode === 404 && /is there a broker orders in the namespace test/.test(e.message));
+});
+
 test('a date in Retry-After', async () => {
   const kit = new Kit();
   kit.answer('sink', answers([503, 202], { 'retry-after': new Date(Date.now() + 9000).toUTCString() }));

@@ -32,6 +32,7 @@ class Destination(NamedTuple):
 
     name: str
     address: Callable[[], str]
+    is_broker: bool = False
 
 
 def _sink_address():
@@ -47,7 +48,7 @@ SINK = Destination("the sink", _sink_address)
 
 def broker(name: str) -> Destination:
     """A broker of the function's namespace."""
-    return Destination("broker %s" % name, lambda: _broker_address(name))
+    return Destination("broker %s" % name, lambda: _broker_address(name), True)
 
 
 def url(address: str) -> Destination:
@@ -76,7 +77,13 @@ def emit(event: Event, to: Destination = SINK) -> None:
     body = whole.to_json()
     if len(body) > MAX_BYTES:
         raise StatusError(413, "%s: it has %d bytes, more than %d; send a reference to the data instead" % (what, len(body), MAX_BYTES))
-    _deliver(address, body, what)
+    try:
+        _deliver(address, body, what)
+    except StatusError as problem:
+        if not to.is_broker or problem.status_code != 404:
+            raise
+        hint = "; is there a %s in the namespace %s, and is it ready?" % (to.name, myself().namespace)
+        raise StatusError(404, str(problem) + hint) from problem
 
 
 async def emit_async(event: Event, to: Destination = SINK) -> None:

@@ -152,6 +152,13 @@ class EmitTest(unittest.TestCase):
                 self.assertEqual((got, len(kit.sent), len({s.event.id for s in kit.sent})), (status, tries, 1))
                 self.assertTrue(least <= kit.slept <= most, kit.slept)
 
+    def test_a_broker_that_is_not_there_is_named(self):
+        with Kit() as kit:
+            kit.answer("broker/orders", answers([404], {}))
+            with self.assertRaisesRegex(knit.StatusError, "is there a broker orders in the namespace test") as raised:
+                knit.emit(knit.Event("order.placed"), knit.broker("orders"))
+            self.assertEqual(raised.exception.status_code, 404)
+
     def test_refuses(self):
         sink, default = knit.SINK, knit.Event("order.placed")
         cases = {
