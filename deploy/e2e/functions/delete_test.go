@@ -99,6 +99,10 @@ func TestDeleteUnderLoadTakesItsOwnAndNothingElse(t *testing.T) {
 		}}})
 	p.replace("knit.yaml", "    - broker: default", "    - broker: other")
 	s.broker("other")
+	s.within(2*time.Minute, "the one by hand is ready", func() (bool, string) {
+		var byHand servingv1.Service
+		return s.there("hello-by-hand", &byHand) && byHand.IsReady(), fmt.Sprint(byHand.Status.Conditions)
+	})
 	before := s.objects()
 	p.knit("deploy", p.folder)
 	url := s.ready("hello").Status.URL
