@@ -103,3 +103,32 @@ func (p *pump) Close() error {
 	_ = p.out.Close()
 	return p.src.Close()
 }
+
+// clientBody is the body of an HTTP/1 request. A transport may go on reading it
+// when the handler has returned, where net/http would take up the connection
+// for the next request.
+type clientBody struct {
+	io.ReadCloser
+	begun, ended atomic.Bool
+}
+
+// Read implements io.Reader.
+func (b *clientBody) Read(p []byte) (int, error) {
+	b.begun.Store(true)
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.ended.Store(true)
+	}
+	return n, err
+}
+
+// leave ends the reading of a connection whose request was answered before it
+// was whole.
+func (b *clientBody) leave(r *http.Request) {
+	if !b.begun.Load() || b.ended.Load() {
+		return
+	}
+	if conn, ok := r.Context().Value(connectionKey{}).(*limitedTCP); ok {
+		conn.endReading()
+	}
+}

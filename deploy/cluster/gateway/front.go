@@ -66,12 +66,16 @@ func (f *front) proxy(w http.ResponseWriter, r *http.Request, vh *virtualHost) {
 		return
 	}
 	defer x.release()
+	out := r.WithContext(x)
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		// Without this net/http would read the rest of the body before it
 		// sends the response, and a stream in both directions would hang.
 		_ = http.NewResponseController(w).EnableFullDuplex()
+		body := &clientBody{ReadCloser: r.Body}
+		out.Body = body
+		defer body.leave(r)
 	}
-	f.g.proxy.ServeHTTP(w, r.WithContext(x))
+	f.g.proxy.ServeHTTP(w, out)
 }
 
 // table waits for the first table while the gateway starts.

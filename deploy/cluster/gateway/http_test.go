@@ -164,6 +164,36 @@ func TestAnswerBeforeTheUploadEnds(t *testing.T) {
 	}
 }
 
+// What a client still sends of a body, when its request was answered, is no
+// request.
+func TestTheRestOfABodyIsNoRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.backend("picky", "http", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(rw).EnableFullDuplex()
+		_, _ = io.ReadFull(r.Body, make([]byte, 4))
+		http.Error(rw, "too big", http.StatusRequestEntityTooLarge)
+	}))
+	w.serve(ingressFor("picky", rule(external, "picky.test", pathTo("picky"))))
+	conn, err := net.Dial("tcp", w.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: picky.test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n")
+	answers := bufio.NewReader(conn)
+	first, err := http.ReadResponse(answers, nil)
+	if err != nil || first.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Fatalf("got %v, %v", first, err)
+	}
+	_, _ = io.Copy(io.Discard, first.Body)
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: picky.test\r\n\r\n")
+	if rest, err := io.ReadAll(answers); err != nil || len(rest) > 0 {
+		t.Errorf("after the answer came %q, %v", rest, err)
+	}
+}
+
 // The pod is done while the client neither sends nor closes.
 func TestAnswerWhileTheClientIsSilent(t *testing.T) {
 	t.Parallel()

@@ -14,7 +14,9 @@ const (
 	clientIdleTimeout = 5 * time.Minute
 	clientPingAfter   = 60 * time.Second // silence on an HTTP/2 connection before it is checked
 	pingTimeout       = 15 * time.Second
-	maxHops           = 4 // passes of one request through this gateway; more are answered with 508
+	lingerTime        = 500 * time.Millisecond // for the client of an early answer to read it
+	lingerBytes       = 1 << 20                // taken of what it still sends meanwhile
+	maxHops           = 4                      // passes of one request through this gateway; more are answered with 508
 )
 
 // How pods are reached. There is no limit on the time of a response: a stream

@@ -65,6 +65,7 @@ func (g *Gateway) newServer(f *front, base context.Context) *http.Server {
 	server := &http.Server{
 		Handler:           f,
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       withConnection,
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: clientPingAfter, PingTimeout: pingTimeout},
 		MaxHeaderBytes:    maxHeaderBytes,
