@@ -148,6 +148,9 @@ func triggerState(trigger *eventingv1.Trigger) metav1.Condition {
 	case ready.IsFalse() && trigger.Status.GetCondition(eventingv1.TriggerConditionSubscriberResolved).IsFalse():
 		// The Knative Service has no address yet; Knative looks again by itself.
 		return v1alpha1.Unknown(v1alpha1.ConditionWired, v1alpha1.ReasonWiring, about)
+	case ready.IsFalse() && trigger.Status.GetCondition(eventingv1.TriggerConditionBroker).IsFalse():
+		// A Broker that was just made says so until its channel has an address.
+		return v1alpha1.Unknown(v1alpha1.ConditionWired, reason(ready.Reason, v1alpha1.ReasonWiring), about)
 	case ready.IsFalse():
 		return v1alpha1.False(v1alpha1.ConditionWired, reason(ready.Reason, "NotReady"), about)
 	}
