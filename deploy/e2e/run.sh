@@ -52,7 +52,7 @@ KNIT_TEST_KUBECONFIG=$KUBECONFIG CGO_ENABLED=0 go test -count=1 -timeout 5m -run
 
 say "functions"
 bin/knit install --from .
-CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 20m ./deploy/e2e/functions/
+CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 30m ./deploy/e2e/functions/
 
 say "builds"
 CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m -parallel 4 ./deploy/e2e/builds/
