@@ -108,17 +108,25 @@ func said(fn *v1alpha1.Function, revision string, otherwise metav1.Condition) me
 func routed(fn *v1alpha1.Function, service *servingv1.Service, c metav1.Condition) metav1.Condition {
 	routes := service.Status.GetCondition(servingv1.ServiceConditionRoutesReady)
 	if !routes.IsFalse() {
+		if c.Status == metav1.ConditionFalse {
+			// What the Service still repeats of its newest revision is over.
+			return awaitsTraffic(service)
+		}
 		return c
 	}
 	if routes.Reason == revisionMissing && !slices.ContainsFunc(service.Spec.Traffic, func(t servingv1.TrafficTarget) bool { return t.RevisionName != "" }) {
 		// The Route has not seen yet that its newest revision is ready.
-		return v1alpha1.Unknown(v1alpha1.ConditionDeployed, v1alpha1.ReasonDeploying, "waiting for traffic to reach revision "+service.Status.LatestCreatedRevisionName)
+		return awaitsTraffic(service)
 	}
 	if routes.Reason == revisionMissing {
 		return v1alpha1.False(v1alpha1.ConditionDeployed, v1alpha1.ReasonRevisionNotFound,
 			fmt.Sprintf("traffic cannot be shared out: %s; name one that `knit revisions %s` lists in spec.traffic", strings.TrimSuffix(routes.Message, "."), fn.Name))
 	}
 	return v1alpha1.False(v1alpha1.ConditionDeployed, reason(routes.Reason, "NotReady"), routes.Message)
+}
+
+func awaitsTraffic(service *servingv1.Service) metav1.Condition {
+	return v1alpha1.Unknown(v1alpha1.ConditionDeployed, v1alpha1.ReasonDeploying, "waiting for traffic to reach revision "+service.Status.LatestCreatedRevisionName)
 }
 
 // revisionMissing is Knative's reason of a Route without a revision to go to.

@@ -97,6 +97,17 @@ func TestAFaultStaysUntilItIsMended(t *testing.T) {
 	k.want("it started", "True Ready")
 }
 
+// Knative's Service learns after its Revision that a fault is over.
+func TestAFaultThatIsOverIsNotRepeated(t *testing.T) {
+	k := deploying(t)
+	k.says(time.Second, "False", readiness("False", "ExitCode1", "x"))
+	k.want("it crashes", "False Crashed")
+	k.says(time.Second, "False", readiness("True", "", ""))
+	k.want("the revision starts and the Service is behind", "Unknown Deploying")
+	k.says(time.Second, "True", readiness("True", "", ""))
+	k.want("the Service knows", "True Ready")
+}
+
 func TestAPodIsAskedOnlyWhenKnativeKnowsNothing(t *testing.T) {
 	k := deploying(t)
 	pod := waitingPod("ImagePullBackOff", "not found")
