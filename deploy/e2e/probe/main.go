@@ -56,7 +56,7 @@ const maxEvents = 1000
 // /slow?for=3s the same after that time, GET /flood?mb=9 after so much log, and POST
 // with 200; with REPLY_TYPE set, the answer is an event of that type whose data
 // is the received data followed by SUFFIX, and with STATUS set it is that status
-// alone. It ends well on SIGTERM, when
+// alone. ONLY limits both to events whose data contains it. It ends well on SIGTERM, when
 // everything that it was asked is answered.
 func serve([]string) error {
 	var mu sync.Mutex
@@ -78,11 +78,14 @@ func serve([]string) error {
 			events = append(events, e)
 		}
 		mu.Unlock()
-		if status, err := strconv.Atoi(os.Getenv("STATUS")); err == nil {
+		status, err := strconv.Atoi(os.Getenv("STATUS"))
+		only := strings.Contains(e.Data, os.Getenv("ONLY"))
+		switch {
+		case only && err == nil:
 			w.WriteHeader(status)
-			return
+		case only || err == nil:
+			reply(w, e)
 		}
-		reply(w, e)
 	})
 	http.HandleFunc("GET /slow", slow)
 	http.HandleFunc("GET /flood", floodThenAnswer)
