@@ -58,9 +58,11 @@ func newHTTPSender(refuse func(netip.Addr) bool) *HTTPSender {
 	return &HTTPSender{client: &http.Client{
 		Timeout: sendTimeout,
 		Transport: &http.Transport{
-			DialContext:            dialer.DialContext,
-			MaxIdleConnsPerHost:    4,
-			IdleConnTimeout:        90 * time.Second,
+			DialContext: dialer.DialContext,
+			// While a function is made, its name leads elsewhere for a moment. A
+			// connection from then, kept for the next attempt, would go on leading
+			// there as long as there are attempts.
+			DisableKeepAlives:      true,
 			TLSHandshakeTimeout:    5 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
 		},

@@ -138,3 +138,23 @@ func TestResolve(t *testing.T) {
 		})
 	}
 }
+
+// The name of a function that is being made leads elsewhere for a moment: the
+// next attempt must ask where it leads now, not go on over the old connection.
+func TestEachAttemptFindsItsWayAnew(t *testing.T) {
+	connections := map[string]bool{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connections[r.RemoteAddr] = true
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer server.Close()
+	sender := newHTTPSender(anywhere)
+	for range 3 {
+		if err := sender.Send(t.Context(), server.URL, sample()); err == nil || Permanent(err) {
+			t.Fatalf("error %v, want one that may pass", err)
+		}
+	}
+	if len(connections) != 3 {
+		t.Errorf("3 attempts over %d connections", len(connections))
+	}
+}

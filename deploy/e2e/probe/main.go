@@ -56,7 +56,8 @@ const maxEvents = 1000
 // /slow?for=3s the same after that time, GET /flood?mb=9 after so much log, and POST
 // with 200; with REPLY_TYPE set, the answer is an event of that type whose data
 // is the received data followed by SUFFIX, and with STATUS set it is that status
-// alone. ONLY limits both to events whose data contains it. It ends well on SIGTERM, when
+// alone. ONLY limits both to events whose data contains it. WAIT lets each POST
+// wait for that long. It ends well on SIGTERM, when
 // everything that it was asked is answered.
 func serve([]string) error {
 	var mu sync.Mutex
@@ -78,6 +79,9 @@ func serve([]string) error {
 			events = append(events, e)
 		}
 		mu.Unlock()
+		if wait, err := time.ParseDuration(os.Getenv("WAIT")); err == nil {
+			time.Sleep(wait)
+		}
 		status, err := strconv.Atoi(os.Getenv("STATUS"))
 		only := strings.Contains(e.Data, os.Getenv("ONLY"))
 		switch {
