@@ -2,6 +2,7 @@ package cmdlinetest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -47,6 +48,7 @@ type server struct {
 	parts    map[string][]byte                     // what came of archives, by path
 	logs     string                                // folder of logs
 	hold     string                                // folder with a file for each path that never answers
+	refuse   string                                // folder with a file for each path that is refused
 	requests *os.File
 	changes  int // how often an object was written
 }
@@ -58,7 +60,7 @@ func newServer(dir string, env func(string) string) (*server, error) {
 	}
 	s := &server{
 		objects: map[string]*unstructured.Unstructured{}, statuses: map[string][]map[string]any{},
-		sources: map[string]bool{}, parts: map[string][]byte{}, logs: filepath.Join(dir, "logs"), hold: filepath.Join(dir, "hold"), requests: requests,
+		sources: map[string]bool{}, parts: map[string][]byte{}, logs: filepath.Join(dir, "logs"), hold: filepath.Join(dir, "hold"), refuse: filepath.Join(dir, "refuse"), requests: requests,
 	}
 	return s, errors.Join(s.load(filepath.Join(dir, "cluster"), env), s.loadStatuses(filepath.Join(dir, "status"), env))
 }
@@ -130,7 +132,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(s.requests, "  %s: %s\n", name, r.Header.Get(name))
 		}
 	}
-	if s.held(r) {
+	if s.held(r) || s.refused(w, r) {
 		return
 	}
 	switch {
@@ -168,6 +170,22 @@ func (s *server) held(r *http.Request) bool {
 	defer s.mu.Lock()
 	_, _ = io.Copy(io.Discard, r.Body) // Only then does net/http see that the caller is gone.
 	<-r.Context().Done()
+	return true
+}
+
+// refused answers with the status that the script's file refuse/METHOD-NAME
+// holds: 403, or 404 as for a kind that is not installed.
+func (s *server) refused(w http.ResponseWriter, r *http.Request) bool {
+	name := filepath.Base(r.URL.Path)
+	code, err := os.ReadFile(filepath.Join(s.refuse, r.Method+"-"+name))
+	if err != nil {
+		return false
+	}
+	if strings.TrimSpace(string(code)) == "404" {
+		http.NotFound(w, r)
+		return true
+	}
+	fail(w, apierrors.NewForbidden(schema.GroupResource{Resource: name}, "", errors.New("not allowed")))
 	return true
 }
 
@@ -318,6 +336,9 @@ func (s *server) watch(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// compound are the kinds of resources whose names are of several words.
+var compound = map[string]string{"inmemorychannels": "InMemoryChannel", "customresourcedefinitions": "CustomResourceDefinition"}
+
 // list returns the objects of a path, of one namespace or of all. The kind of
 // an empty list is guessed from the resource.
 func (s *server) list(w http.ResponseWriter, r *http.Request) {
@@ -327,7 +348,7 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	items, resource := []any{}, filepath.Base(r.URL.Path)
-	kind := strings.ToUpper(resource[:1]) + strings.TrimSuffix(resource[1:], "s") + "List"
+	kind := cmp.Or(compound[resource], strings.ToUpper(resource[:1])+strings.TrimSuffix(resource[1:], "s")) + "List"
 	for _, path := range slices.Sorted(maps.Keys(s.objects)) {
 		object := s.objects[path]
 		everywhere := strings.Replace(filepath.Dir(path), "/namespaces/"+object.GetNamespace(), "", 1)
