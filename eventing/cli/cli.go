@@ -1,5 +1,5 @@
-// Package cli holds the commands about events: knit event send. main.go
-// assembles them. They reach brokers through the API server with the caller's
+// Package cli holds the commands about events: knit event send and
+// knit graph. main.go assembles them. They reach brokers through the API server with the caller's
 // kubeconfig, and never import a controller.
 package cli
 
@@ -14,7 +14,7 @@ import (
 
 // Commands returns the commands of this room.
 func Commands(env *cmdline.Env) []*cobra.Command {
-	return []*cobra.Command{cmdline.Parent("event", "Send events", sendCommand(env))}
+	return []*cobra.Command{cmdline.Parent("event", "Send events", sendCommand(env)), graphCommand(env)}
 }
 
 func newScheme() *runtime.Scheme {
