@@ -49,7 +49,7 @@ func (e *edge) by(apiVersion, kind string, o metav1.Object, h Health) *edge {
 		return nil
 	}
 	h.Reason = printable(h.Reason)
-	e.By = &Object{APIVersion: apiVersion, Kind: kind, Namespace: o.GetNamespace(), Name: printable(o.GetName())}
+	e.By = &Object{APIVersion: apiVersion, Kind: kind, Namespace: printable(o.GetNamespace()), Name: printable(o.GetName())}
 	e.Health = &h
 	return e
 }

@@ -12,6 +12,15 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	eventingduckv1 "knative.dev/eventing/pkg/apis/duck/v1"
+	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
+	flowsv1 "knative.dev/eventing/pkg/apis/flows/v1"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
+
+	"github.com/knit-dev/knit/functions/api/v1alpha1"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -107,12 +116,26 @@ const plain = `([\pL\p{Nd} ./:=,-]|#\d+;|<br/>)*`
 func checkHostile(t *testing.T, s string) {
 	t.Helper()
 	g := hostile(s)
+	checkWritten(t, s, g)
+	if s == "" || s == "a" || s == "c" {
+		return // The text is an identity, and changes the graph.
+	}
+	// As many lines as for a harmless text: no text can begin a line.
+	for name, write := range renderers {
+		if got, want := strings.Count(written(t, write, g), "\n"), strings.Count(written(t, write, hostile("x")), "\n"); got != want {
+			t.Fatalf("%s has %d lines, want %d for %q", name, got, want, s)
+		}
+	}
+}
+
+// checkWritten wants a graph that holds s to be written with nothing but what
+// shows, and in lines of their languages.
+func checkWritten(t *testing.T, s string, g *Graph) {
+	t.Helper()
 	for name, write := range renderers {
 		out := written(t, write, g)
-		for _, r := range out {
-			if r != '\n' && (!unicode.IsPrint(r) || r == unicode.ReplacementChar) {
-				t.Fatalf("%s holds %U for %q", name, r, s)
-			}
+		if r := hidden(out); r != 0 {
+			t.Fatalf("%s holds %U for %q", name, r, s)
 		}
 		for line := range strings.Lines(out) {
 			line = strings.TrimSuffix(line, "\n")
@@ -124,11 +147,86 @@ func checkHostile(t *testing.T, s string) {
 			t.Fatalf("no JSON for %q:\n%s", s, out)
 		}
 	}
-	// As many lines as for a harmless text: no text can begin a line.
-	for name, write := range renderers {
-		if got, want := strings.Count(written(t, write, g), "\n"), strings.Count(written(t, write, hostile("x")), "\n"); s != "" && s != "a" && s != "c" && got != want {
-			t.Fatalf("%s has %d lines, want %d for %q", name, got, want, s)
+}
+
+// hidden is the first character that does not show by itself; 0 without one.
+func hidden(text string) rune {
+	for _, r := range text {
+		if r != '\n' && (!unicode.IsPrint(r) || r == unicode.ReplacementChar) {
+			return r
 		}
+	}
+	return 0
+}
+
+// What objects say is made fit to be shown in the model already, for those who
+// write it in a form of their own.
+func TestNoTextOfObjectsIsHidden(t *testing.T) {
+	for _, s := range nasty {
+		g := Build(hostileObjects(s))
+		if len(g.Edges) < 7 || len(g.Loops) == 0 {
+			t.Fatalf("%d edges, %d loops for %q", len(g.Edges), len(g.Loops), s)
+		}
+		checkWritten(t, s, g)
+		raw, err := json.Marshal(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var model any
+		if err := json.Unmarshal(raw, &model); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range texts(model) {
+			if strings.Contains(text, "\n") || hidden(text) != 0 {
+				t.Errorf("the model holds %q for %q", text, s)
+			}
+		}
+	}
+}
+
+// texts are all texts in a JSON value.
+func texts(value any) []string {
+	var all []string
+	switch v := value.(type) {
+	case string:
+		all = append(all, v)
+	case []any:
+		for _, one := range v {
+			all = append(all, texts(one)...)
+		}
+	case map[string]any:
+		for _, one := range v {
+			all = append(all, texts(one)...)
+		}
+	}
+	return all
+}
+
+// hostileObjects have s wherever a text is free, or would be without a webhook.
+func hostileObjects(s string) Objects {
+	meta := metav1.ObjectMeta{Namespace: s, Name: s}
+	status := duckv1.Status{Conditions: duckv1.Conditions{{Type: "Ready", Status: "False", Reason: s}}}
+	ref := func(kind string) duckv1.Destination {
+		return duckv1.Destination{Ref: &duckv1.KReference{APIVersion: s, Kind: kind, Name: s}}
+	}
+	t := eventingv1.Trigger{ObjectMeta: meta, Status: eventingv1.TriggerStatus{Status: status}}
+	t.Spec = eventingv1.TriggerSpec{Broker: s, Subscriber: ref("A" + s), Filters: []eventingv1.SubscriptionsAPIFilter{
+		{Exact: map[string]string{s: s, "type": s}}, {Prefix: map[string]string{s: s}}, {CESQL: s},
+	}}
+	dead := ref("B" + s)
+	t.Spec.Delivery = &eventingduckv1.DeliverySpec{DeadLetterSink: &dead}
+	source := unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "sources.knative.dev/v1", "kind": "C" + s, "metadata": map[string]any{"namespace": "shop", "name": s},
+		"spec":   map[string]any{"sink": map[string]any{"ref": map[string]any{"apiVersion": s, "kind": "D" + s, "name": s}}},
+		"status": map[string]any{"conditions": []any{map[string]any{"type": "Ready", "status": "False", "reason": s}}},
+	}}
+	reply := duckv1.Destination{URI: &apis.URL{Scheme: "http", Host: "x.example.com", Path: "/" + s}}
+	return Objects{
+		Brokers:   []eventingv1.Broker{{ObjectMeta: meta, Status: eventingv1.BrokerStatus{Status: status}}},
+		Triggers:  []eventingv1.Trigger{t},
+		Sources:   []unstructured.Unstructured{source},
+		Sequences: []flowsv1.Sequence{{ObjectMeta: meta, Spec: flowsv1.SequenceSpec{Steps: []flowsv1.SequenceStep{{Destination: ref("E" + s)}}, Reply: &reply}}},
+		Schedules: []v1alpha1.Schedule{{ObjectMeta: meta, Spec: v1alpha1.ScheduleSpec{Cron: []string{s}, TimeZone: s, Sink: v1alpha1.Destination{URI: s}}}},
 	}
 }
 
@@ -154,6 +252,10 @@ func TestEntitiesAreTexts(t *testing.T) {
 		t.Errorf("DOT %s, want %s", got, want)
 	}
 	if got, want := mermaidText(text), `"a#38;lt#59;b #35;35#59; #34;q#34; #92;n"`; got != want {
+		t.Errorf("Mermaid %s, want %s", got, want)
+	}
+	// A code would be drawn as what it stands for.
+	if got, want := mermaidText("\u202e"), `"#92;u202e"`; got != want {
 		t.Errorf("Mermaid %s, want %s", got, want)
 	}
 }
