@@ -1,6 +1,6 @@
 // Package cli holds the commands about events: knit event send, and
 // those for Knative's own objects, hand-written ones too: knit broker, trigger,
-// channel, subscription, sequence and parallel. main.go assembles them.
+// channel, subscription, source, sequence and parallel. main.go assembles them.
 // They reach the cluster through the API server with the caller's kubeconfig,
 // and never import a controller.
 package cli
@@ -30,6 +30,7 @@ func Commands(env *cmdline.Env) []*cobra.Command {
 		parent(env, triggers, createTrigger(env)),
 		parent(env, channels, createChannel(env)),
 		parent(env, subscriptions, createSubscription(env)),
+		parent(env, sources, createSource(env), sourceTypesCommand(env)),
 		parent(env, sequences, createSequence(env)),
 		parent(env, parallels, createParallel(env)),
 	}
