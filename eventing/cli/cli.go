@@ -1,4 +1,4 @@
-// Package cli holds the commands about events: knit event send, and
+// Package cli holds the commands about events: knit event send and types, and
 // those for Knative's own objects, hand-written ones too: knit broker, trigger,
 // channel, subscription, source, sequence and parallel. main.go assembles them.
 // They reach the cluster through the API server with the caller's kubeconfig,
@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
+	eventingv1beta2 "knative.dev/eventing/pkg/apis/eventing/v1beta2"
 	flowsv1 "knative.dev/eventing/pkg/apis/flows/v1"
 	messagingv1 "knative.dev/eventing/pkg/apis/messaging/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -25,7 +26,7 @@ import (
 // Commands returns the commands of this room.
 func Commands(env *cmdline.Env) []*cobra.Command {
 	return []*cobra.Command{
-		cmdline.Parent("event", "Send events", sendCommand(env)),
+		cmdline.Parent("event", "Send events, and see which types of them there are", sendCommand(env), eventTypesCommand(env)),
 		parent(env, brokers, createBroker(env)),
 		parent(env, triggers, createTrigger(env)),
 		parent(env, channels, createChannel(env)),
@@ -47,7 +48,7 @@ func parent(env *cmdline.Env, n noun, more ...*cobra.Command) *cobra.Command {
 func newScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		eventingv1.AddToScheme, messagingv1.AddToScheme, flowsv1.AddToScheme,
+		eventingv1.AddToScheme, eventingv1beta2.AddToScheme, messagingv1.AddToScheme, flowsv1.AddToScheme,
 		servingv1.AddToScheme, corev1.AddToScheme, apiextensionsv1.AddToScheme,
 	} {
 		utilruntime.Must(add(scheme))
