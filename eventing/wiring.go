@@ -4,56 +4,38 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	eventingduckv1 "knative.dev/eventing/pkg/apis/duck/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
-	"knative.dev/pkg/apis"
+	messagingv1 "knative.dev/eventing/pkg/apis/messaging/v1"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 )
 
-// Wire returns the Triggers that a Function wants, one for each of its events.
-// Each sends to the Knative Service of the Function's name.
+// Wire returns the objects that bring a Function its events, in its namespace,
+// each after those that it sends to:
 //
-// The broker of a Trigger cannot change, so the name of a Trigger is made from
-// its broker: other filters change a Trigger in place and lose no event, another
-// broker is another Trigger.
-func Wire(fn *v1alpha1.Function) ([]*eventingv1.Trigger, error) {
-	triggers := make([]*eventingv1.Trigger, 0, len(fn.Spec.Events))
-	ofBroker := map[string]int{}
+//	broker   Trigger
+//	channel  Subscription
+//	source   the source; with reply or delivery also a Channel, which it sends
+//	         to, and a Subscription of that Channel
+//
+// What an object takes its events from cannot change in Knative, so the name of
+// an object is made from it: other filters, delivery or reply change it in place
+// and lose no event, another broker or channel is another object. The sources
+// of a kind are told apart by their order.
+func Wire(fn *v1alpha1.Function) ([]client.Object, error) {
+	w := wirer{function: fn, used: map[string]int{}}
 	for i, event := range fn.Spec.Events {
-		broker := event.BrokerName()
-		delivery, err := makeDelivery(fn.Namespace, event.Delivery)
-		if err != nil {
-			return nil, fmt.Errorf("spec.events[%d].delivery.deadLetterSink.uri: %w", i, err)
+		if err := w.wire(event); err != nil {
+			return nil, fmt.Errorf("spec.events[%d].%w", i, err)
 		}
-		triggers = append(triggers, &eventingv1.Trigger{
-			ObjectMeta: metav1.ObjectMeta{
-				Namespace: fn.Namespace,
-				Name:      triggerName(fn.Name, broker, ofBroker[broker]),
-				Labels:    map[string]string{v1alpha1.LabelFunction: fn.Name},
-			},
-			Spec: eventingv1.TriggerSpec{
-				Broker:  broker,
-				Filters: makeFilters(event.Filters),
-				Subscriber: duckv1.Destination{Ref: &duckv1.KReference{
-					APIVersion: "serving.knative.dev/v1", Kind: "Service", Namespace: fn.Namespace, Name: fn.Name,
-				}},
-				Delivery: delivery,
-			},
-		})
-		ofBroker[broker]++
 	}
-	return triggers, nil
-}
-
-// triggerName is unique for a function, a broker and the how-manieth event from
-// it. The hash keeps "a" on "b-c" apart from "a-b" on "c", and the name short.
-func triggerName(function, broker string, n int) string {
-	sum := sha256.Sum256([]byte(function + "\x00" + broker))
-	return fmt.Sprintf("%s-%s-%d", function, hex.EncodeToString(sum[:4]), n)
+	return w.objects, nil
 }
 
 // DefaultBroker is the Broker that Knit brings into being for a namespace whose
@@ -63,65 +45,91 @@ func DefaultBroker(namespace string) *eventingv1.Broker {
 	return &eventingv1.Broker{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: v1alpha1.DefaultBroker}}
 }
 
-func makeDelivery(namespace string, d *v1alpha1.Delivery) (*eventingduckv1.DeliverySpec, error) {
-	if d == nil {
-		return nil, nil
-	}
-	spec := &eventingduckv1.DeliverySpec{Retry: d.Retry, BackoffDelay: d.BackoffDelay}
-	if d.BackoffPolicy != nil {
-		policy := eventingduckv1.BackoffPolicyType(*d.BackoffPolicy)
-		spec.BackoffPolicy = &policy
-	}
-	if d.DeadLetterSink == nil {
-		return spec, nil
-	}
-	sink := &duckv1.Destination{}
-	if ref := d.DeadLetterSink.Ref; ref != nil {
-		sink.Ref = &duckv1.KReference{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: namespace, Name: ref.Name}
-	}
-	if raw := d.DeadLetterSink.URI; raw != "" {
-		uri, err := apis.ParseURL(raw)
-		if err != nil {
-			return nil, err
-		}
-		sink.URI = uri
-	}
-	spec.DeadLetterSink = sink
-	return spec, nil
+// wirer collects the objects of one Function.
+type wirer struct {
+	function *v1alpha1.Function
+	objects  []client.Object
+	used     map[string]int // how many names were made from the same
 }
 
-func makeFilters(filters []v1alpha1.Filter) []eventingv1.SubscriptionsAPIFilter {
-	return each(filters, func(f v1alpha1.Filter) eventingv1.SubscriptionsAPIFilter {
-		out := match(f.FilterMatch)
-		out.All, out.Any = each(f.All, group), each(f.Any, group)
-		if f.Not != nil {
-			not := group(*f.Not)
-			out.Not = &not
-		}
-		return out
-	})
-}
-
-func group(f v1alpha1.FilterGroup) eventingv1.SubscriptionsAPIFilter {
-	out := match(f.FilterMatch)
-	out.All, out.Any = each(f.All, leaf), each(f.Any, leaf)
-	if f.Not != nil {
-		not := leaf(*f.Not)
-		out.Not = &not
+func (w *wirer) wire(event v1alpha1.EventSource) error {
+	delivery, err := makeDelivery(w.function.Namespace, event.Delivery)
+	if err != nil {
+		return err
 	}
-	return out
-}
-
-func leaf(f v1alpha1.FilterLeaf) eventingv1.SubscriptionsAPIFilter { return match(f.FilterMatch) }
-
-func match(f v1alpha1.FilterMatch) eventingv1.SubscriptionsAPIFilter {
-	return eventingv1.SubscriptionsAPIFilter{Exact: f.Exact, Prefix: f.Prefix, Suffix: f.Suffix, CESQL: f.CESQL}
-}
-
-func each[A, B any](in []A, convert func(A) B) []B {
-	var out []B
-	for _, a := range in {
-		out = append(out, convert(a))
+	reply, err := makeDestination(w.function.Namespace, event.Reply)
+	if err != nil {
+		return fmt.Errorf("reply.%w", err)
 	}
-	return out
+	subscription := messagingv1.SubscriptionSpec{Subscriber: w.subscriber(), Reply: reply, Delivery: delivery}
+	switch {
+	case event.Source != nil:
+		return w.source(event.Source, subscription)
+	case event.Channel != "":
+		w.subscribe(w.meta("Channel", event.Channel), event.Channel, subscription)
+	default:
+		w.objects = append(w.objects, &eventingv1.Trigger{
+			// Triggers were there first: their names are of the broker alone.
+			ObjectMeta: w.meta("", event.BrokerName()),
+			Spec: eventingv1.TriggerSpec{
+				Broker: event.BrokerName(), Filters: makeFilters(event.Filters),
+				Subscriber: *subscription.Subscriber, Delivery: delivery,
+			},
+		})
+	}
+	return nil
+}
+
+func (w *wirer) subscribe(meta metav1.ObjectMeta, channel string, spec messagingv1.SubscriptionSpec) {
+	spec.Channel = duckv1.KReference{APIVersion: messagingv1.SchemeGroupVersion.String(), Kind: "Channel", Name: channel}
+	w.objects = append(w.objects, &messagingv1.Subscription{ObjectMeta: meta, Spec: spec})
+}
+
+func (w *wirer) source(template *v1alpha1.SourceTemplate, subscription messagingv1.SubscriptionSpec) error {
+	spec, err := template.Fields()
+	if err != nil {
+		return fmt.Errorf("source.spec: %w", err)
+	}
+	group, _, _ := strings.Cut(template.APIVersion, "/")
+	meta := w.meta("Source", template.Kind+"."+group)
+	sink := subscription.Subscriber.Ref
+	if subscription.Reply != nil || subscription.Delivery != nil {
+		w.objects = append(w.objects, &messagingv1.Channel{ObjectMeta: meta})
+		w.subscribe(meta, meta.Name, subscription)
+		sink = &duckv1.KReference{APIVersion: messagingv1.SchemeGroupVersion.String(), Kind: "Channel", Namespace: meta.Namespace, Name: meta.Name}
+	}
+	spec["sink"] = map[string]any{"ref": map[string]any{
+		"apiVersion": sink.APIVersion, "kind": sink.Kind, "namespace": sink.Namespace, "name": sink.Name,
+	}}
+	source := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	source.SetAPIVersion(template.APIVersion)
+	source.SetKind(template.Kind)
+	source.SetNamespace(meta.Namespace)
+	source.SetName(meta.Name)
+	source.SetLabels(meta.Labels)
+	w.objects = append(w.objects, source)
+	return nil
+}
+
+// subscriber is the Knative Service of the Function's name.
+func (w *wirer) subscriber() *duckv1.Destination {
+	return &duckv1.Destination{Ref: &duckv1.KReference{
+		APIVersion: "serving.knative.dev/v1", Kind: "Service", Namespace: w.function.Namespace, Name: w.function.Name,
+	}}
+}
+
+// meta names what brings events from something of a kind. The name is unique
+// for a function, that something and the how-manieth event from it. The hash
+// keeps "a" on "b-c" apart from "a-b" on "c", and the name short.
+func (w *wirer) meta(kind, from string) metav1.ObjectMeta {
+	origin := from
+	if kind != "" {
+		origin = kind + "\x00" + from
+	}
+	sum := sha256.Sum256([]byte(w.function.Name + "\x00" + origin))
+	name := fmt.Sprintf("%s-%s-%d", w.function.Name, hex.EncodeToString(sum[:4]), w.used[origin])
+	w.used[origin]++
+	return metav1.ObjectMeta{
+		Namespace: w.function.Namespace, Name: name, Labels: map[string]string{v1alpha1.LabelFunction: w.function.Name},
+	}
 }

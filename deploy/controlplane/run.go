@@ -49,7 +49,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 
-	wiring := functioncontroller.Wiring{Triggers: eventing.Wire, DefaultBroker: eventing.DefaultBroker}
+	wiring := functioncontroller.Wiring{Objects: eventing.Wire, DefaultBroker: eventing.DefaultBroker}
 	transport, err := registryTransport(o.registryCA)
 	if err != nil {
 		return err

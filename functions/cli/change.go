@@ -48,7 +48,7 @@ func awaitReady(ctx context.Context, env *cmdline.Env, c *cmdline.Cluster, funct
 		}
 		state = waiting(function.Name, ready)
 		progress.Doing("%s", state)
-		return false, track.patient(ready, function.Name)
+		return false, track.patient(ready, function.Name, seeFunction(function.Name))
 	})
 	if ctx.Err() == context.DeadlineExceeded {
 		return cmdline.Timeout(fmt.Errorf("%w: %s", ctx.Err(), state))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/cli/cmdline"
+	"github.com/knit-dev/knit/functions/cli/project"
 )
 
 // fieldOwner is the command line's name in managed fields.
@@ -39,7 +40,7 @@ func Commands(env *cmdline.Env) []*cobra.Command {
 func newScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(corev1.AddToScheme(scheme))
-	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	utilruntime.Must(project.AddToScheme(scheme))
 	utilruntime.Must(servingv1.AddToScheme(scheme))
 	return scheme
 }

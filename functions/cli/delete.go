@@ -10,8 +10,10 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/cli/cmdline"
@@ -25,7 +27,7 @@ func deleteCommand(env *cmdline.Env) *cobra.Command {
 		Use:   "delete NAME|FOLDER...",
 		Short: "Delete functions, or all that a project deployed",
 		Long: "Delete functions, or all that a project deployed, and wait until they are gone.\n\n" +
-			"An argument with a slash, or . or .., is a folder: every Function and Schedule of its " + project.FileName + " is deleted,\n" +
+			"An argument with a slash, or . or .., is a folder: every object of its " + project.FileName + " is deleted,\n" +
 			"and it does not matter which of them exist. Another argument is the name of a function.",
 		Example:           "  knit delete hello\n  knit delete ./samples/hello",
 		Args:              cobra.MinimumNArgs(1),
@@ -78,24 +80,21 @@ func toDelete(cluster *cmdline.Cluster, env *cmdline.Env, arg string) ([]doomed,
 	if err != nil {
 		return nil, err
 	}
-	var schedules, functions []doomed
+	var senders, functions []doomed
 	for _, doc := range m.Documents {
 		d := doomed{object: doc.Object(), mayBeOff: true}
-		if doc.Schedule != nil {
-			schedules = append(schedules, d)
+		if doc.Function == nil {
+			senders = append(senders, d)
 			continue
 		}
 		functions = append(functions, d)
 	}
-	// Schedules first: they would only fail to reach what is gone.
-	return append(schedules, functions...), nil
+	// Functions last: what sends to them would only fail to reach what is gone.
+	return append(senders, functions...), nil
 }
 
 func deleteOne(ctx context.Context, c *cmdline.Cluster, env *cmdline.Env, d doomed, wanted bool) error {
-	kind := "function"
-	if _, ok := d.object.(*v1alpha1.Schedule); ok {
-		kind = "schedule"
-	}
+	kind := kindOf(c.Scheme(), d.object)
 	name, key := kind+" "+d.object.GetName(), client.ObjectKeyFromObject(d.object)
 	// In the foreground the object goes last, so that when it is gone its
 	// Knative Service and triggers are gone too.
@@ -118,4 +117,13 @@ func deleteOne(ctx context.Context, c *cmdline.Cluster, env *cmdline.Env, d doom
 	}
 	fmt.Fprintf(env.Out, "%s deleted\n", name)
 	return nil
+}
+
+// kindOf is the kind of an object as people type it.
+func kindOf(scheme *runtime.Scheme, object client.Object) string {
+	kind, err := apiutil.GVKForObject(object, scheme)
+	if err != nil {
+		return "object"
+	}
+	return strings.ToLower(kind.Kind)
 }

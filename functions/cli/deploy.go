@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,7 +53,8 @@ func deployCommand(env *cmdline.Env) *cobra.Command {
 		Use:   "deploy [folder|file]",
 		Short: "Build and run the functions of a project, and print their URLs",
 		Long: "Build and run the functions of a project, and print their URLs.\n\n" +
-			"The folder holds a " + project.FileName + " with one or many Functions and Schedules. Folders named by source.path, and\n" +
+			"The folder holds a " + project.FileName + " with one or many Functions and Schedules, and Knative's Brokers, Triggers,\n" +
+			"Channels, Subscriptions, Sequences and Parallels between them. Folders named by source.path, and\n" +
 			"the shared paths of source.include, are packed (without what .gitignore and .knitignore name), uploaded\n" +
 			"if the cluster does not know them yet, built, and run. What did not change is not built again. A\n" +
 			"source.git is fetched by the cluster; --rebuild looks at its branch anew.\n\n" +
@@ -365,15 +367,19 @@ func (d *deployment) left() string {
 	return text
 }
 
-// count says how many functions and schedules a manifest has.
+// count says how many objects of each kind a manifest has, functions first.
 func count(m *project.Manifest) string {
-	functions := len(m.Functions())
-	schedules := len(m.Documents) - functions
-	text := plural(functions, "function")
-	if schedules > 0 {
-		text += ", " + plural(schedules, "schedule")
+	texts := []string{plural(len(m.Functions()), "function")}
+	numbers := map[string]int{}
+	for _, doc := range m.Documents {
+		if doc.Function == nil {
+			numbers[strings.ToLower(doc.Written.GetKind())]++
+		}
 	}
-	return text
+	for _, kind := range slices.Sorted(maps.Keys(numbers)) {
+		texts = append(texts, plural(numbers[kind], kind))
+	}
+	return strings.Join(texts, ", ")
 }
 
 func plural(n int, noun string) string {

@@ -131,12 +131,36 @@ func (d description) events(out io.Writer) {
 	}
 	fmt.Fprintln(out, "Events:")
 	for _, e := range d.function.Spec.Events {
-		filters := "all"
-		if len(e.Filters) > 0 {
-			filters = plural(len(e.Filters), "filter")
+		from, chosen := "broker "+e.BrokerName(), "all"
+		switch {
+		case e.Source != nil:
+			from = "source " + e.Source.Kind
+		case e.Channel != "":
+			from = "channel " + e.Channel
+		case len(e.Filters) > 0:
+			chosen = plural(len(e.Filters), "filter")
 		}
-		fmt.Fprintf(out, "  broker %s\t%s\n", e.BrokerName(), filters)
+		fmt.Fprintf(out, "  %s\t%s%s\n", from, chosen, hops(e))
 	}
+}
+
+// hops says where events go on to: answers, and what could not be delivered.
+func hops(e v1alpha1.EventSource) string {
+	text := ""
+	if e.Reply != nil {
+		text += ", replies to " + destination(e.Reply)
+	}
+	if e.Delivery != nil && e.Delivery.DeadLetterSink != nil {
+		text += ", dead letters to " + destination(e.Delivery.DeadLetterSink)
+	}
+	return text
+}
+
+func destination(d *v1alpha1.Destination) string {
+	if d.Ref != nil {
+		return strings.ToLower(d.Ref.Kind) + " " + d.Ref.Name
+	}
+	return d.URI
 }
 
 func (d description) times(out io.Writer) {

@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
@@ -59,12 +61,12 @@ type tracked struct {
 	done   bool
 }
 
-func (t *tracked) isSchedule() bool {
-	_, ok := t.object.(*v1alpha1.Schedule)
+func (t *tracked) isFunction() bool {
+	_, ok := t.object.(*v1alpha1.Function)
 	return ok
 }
 
-func (t *tracked) isFunctionUnderWay() bool { return !t.isSchedule() && !t.done }
+func (t *tracked) isFunctionUnderWay() bool { return t.isFunction() && !t.done }
 
 // follow returns when every object is ready, or with the first failure. It
 // asks instead of watching: a few small reads a second need no recovery.
@@ -76,8 +78,8 @@ func (f *follower) follow(ctx context.Context, applied []client.Object) error {
 	state := "waiting"
 	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
 		for _, t := range all {
-			if t.done || t.isSchedule() && slices.ContainsFunc(all, (*tracked).isFunctionUnderWay) {
-				continue // a schedule is not ready before the function that it calls
+			if t.done || !t.isFunction() && slices.ContainsFunc(all, (*tracked).isFunctionUnderWay) {
+				continue // what sends to a function is not ready before it
 			}
 			now, err := f.look(ctx, t)
 			if err != nil {
@@ -112,10 +114,31 @@ func (f *follower) look(ctx context.Context, t *tracked) (string, error) {
 	if t.object.GetGeneration() != generation {
 		return "", cmdline.Advise(fmt.Errorf("watch %s: somebody changed it meanwhile", t.object.GetName()), "run `knit deploy` again")
 	}
-	if schedule, ok := t.object.(*v1alpha1.Schedule); ok {
-		return f.lookAtSchedule(t, schedule)
+	switch object := t.object.(type) {
+	case *v1alpha1.Function:
+		return f.lookAtFunction(ctx, t, object)
+	case *v1alpha1.Schedule:
+		return f.lookAtSchedule(t, object)
+	case duckv1.KRShaped:
+		return f.lookAtKnative(t, object)
 	}
-	return f.lookAtFunction(ctx, t, t.object.(*v1alpha1.Function))
+	return "", fmt.Errorf("watch %s: nobody knows when a %T is ready", t.object.GetName(), t.object)
+}
+
+// lookAtKnative is about one of Knative's objects that a manifest holds.
+func (f *follower) lookAtKnative(t *tracked, object duckv1.KRShaped) (string, error) {
+	kind, name := kindOf(f.cluster.Scheme(), t.object), t.object.GetName()
+	status := object.GetStatus()
+	c := v1alpha1.Unknown(v1alpha1.ConditionReady, v1alpha1.ReasonPending, "")
+	if ready := status.GetCondition(apis.ConditionReady); ready != nil && status.ObservedGeneration == t.object.GetGeneration() {
+		c = metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionStatus(ready.Status), Reason: ready.Reason, Message: ready.Message}
+	}
+	if c.Status == metav1.ConditionTrue {
+		t.done = true
+		f.progress.Done(v1alpha1.ConditionWired, "%s %s", kind, name)
+		return "", nil
+	}
+	return waiting(name, c), t.patient(c, kind+" "+name, fmt.Sprintf("`kubectl describe %s %s -n %s`", kind, name, t.object.GetNamespace()))
 }
 
 func (f *follower) lookAtSchedule(t *tracked, s *v1alpha1.Schedule) (string, error) {
@@ -129,7 +152,7 @@ func (f *follower) lookAtSchedule(t *tracked, s *v1alpha1.Schedule) (string, err
 		f.progress.Done("Scheduled", "%s: %s", s.Name, next)
 		return "", nil
 	}
-	return waiting(s.Name, ready), t.patient(ready, s.Name)
+	return waiting(s.Name, ready), t.patient(ready, s.Name, fmt.Sprintf("`knit schedule describe %s`", s.Name))
 }
 
 func (f *follower) lookAtFunction(ctx context.Context, t *tracked, fn *v1alpha1.Function) (string, error) {
@@ -152,7 +175,7 @@ func (f *follower) lookAtFunction(ctx context.Context, t *tracked, fn *v1alpha1.
 				f.progress.Failed(kind, "%s: %s", fn.Name, c.Reason)
 				return "", buildFailed(fn, c)
 			}
-			return waiting(fn.Name, c), t.patient(c, fn.Name)
+			return waiting(fn.Name, c), t.patient(c, fn.Name, seeFunction(fn.Name))
 		default:
 			t.wrong = time.Time{}
 			return waiting(fn.Name, c), nil
@@ -195,8 +218,9 @@ func took(phase v1alpha1.BuildPhase) time.Duration {
 	return phase.FinishTime.Sub(phase.StartTime.Time)
 }
 
-// patient returns an error once a condition has been False for too long.
-func (t *tracked) patient(c metav1.Condition, name string) error {
+// patient returns an error once a condition has been False for too long, and how
+// to see more.
+func (t *tracked) patient(c metav1.Condition, name, see string) error {
 	if c.Status != metav1.ConditionFalse {
 		t.wrong = time.Time{}
 		return nil
@@ -208,8 +232,11 @@ func (t *tracked) patient(c metav1.Condition, name string) error {
 	if now.Sub(t.wrong) < patience {
 		return nil
 	}
-	return cmdline.Advise(fmt.Errorf("%s is not %s: %s: %s", name, strings.ToLower(c.Type), c.Reason, c.Message),
-		"see the whole state with `knit describe %s`, its output with `knit logs %s`", name, name)
+	return cmdline.Advise(fmt.Errorf("%s is not %s: %s: %s", name, strings.ToLower(c.Type), c.Reason, c.Message), "see the whole state with %s", see)
+}
+
+func seeFunction(name string) string {
+	return fmt.Sprintf("`knit describe %s`, its output with `knit logs %s`", name, name)
 }
 
 func buildFailed(fn *v1alpha1.Function, c metav1.Condition) error {

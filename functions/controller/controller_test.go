@@ -98,10 +98,15 @@ func TestFromSourceToReady(t *testing.T) {
 // the next process must reach the same end.
 func TestTheProcessMayDieAtAnyWrite(t *testing.T) {
 	start := func(t *testing.T) *world {
-		w := newWorld(t, function(withBrokers("default", "orders")), platform("create-default-broker"), broker("shop", "orders"), broker("shop", "other"))
+		events := withEvents(v1alpha1.EventSource{}, v1alpha1.EventSource{Broker: "orders"}, v1alpha1.EventSource{Channel: "a"}, ping(nil))
+		w := newWorld(t, function(events), platform("create-default-broker"), broker("shop", "orders"), broker("shop", "other"), channel("shop", "a"), channel("shop", "b"), definition("true"))
 		w.settle()
-		// From one settled state to another: a new source, other brokers.
-		w.change(func(fn *v1alpha1.Function) { withSource(digestB)(fn); withBrokers("default", "other")(fn) })
+		// From one settled state to another: a new source, other brokers,
+		// another channel, and no more source of events.
+		w.change(func(fn *v1alpha1.Function) {
+			withSource(digestB)(fn)
+			withEvents(v1alpha1.EventSource{}, v1alpha1.EventSource{Broker: "other"}, v1alpha1.EventSource{Channel: "b"})(fn)
+		})
 		return w
 	}
 	whole := start(t)
@@ -146,7 +151,8 @@ func TestNothingChangedNothingWritten(t *testing.T) {
 	for range 3 {
 		_, writes, err := w.reconcile(reconciletest.Crash{})
 		w.must(err)
-		// The Service and the Trigger are applied; the API server sees no change.
+		// A new process applies the Service and the Trigger once; the API server
+		// sees no change.
 		if writes > 2 {
 			t.Errorf("%d writes", writes)
 		}
@@ -313,6 +319,7 @@ func TestWhatIsMissingIsNamedAndHeals(t *testing.T) {
 	}{
 		"platform":       {fn: function(), heal: platform(), status: "False PlatformNotFound", text: "knit install"},
 		"broker":         {fn: function(withImage("i"), withBrokers("orders")), heal: broker("shop", "orders"), status: "False BrokerNotFound", text: "shop/orders"},
+		"channel":        {fn: function(withImage("i"), withEvents(v1alpha1.EventSource{Channel: "orders"})), heal: channel("shop", "orders"), status: "False ChannelNotFound", text: "shop/orders"},
 		"default broker": {fn: function(withImage("i"), withBrokers("")), have: []client.Object{platform()}, heal: broker("shop", "default"), status: "False BrokerNotFound", text: "shop/default"},
 	}
 	for name, c := range cases {
@@ -359,18 +366,6 @@ func TestWhatBelongsToOthersIsLeftAlone(t *testing.T) {
 	w = newWorld(t, function(withImage("i")), trigger)
 	w.settle()
 	w.must(w.Get(t.Context(), client.ObjectKeyFromObject(trigger), trigger))
-}
-
-func TestUnwantedTriggersGo(t *testing.T) {
-	w := newWorld(t, function(withImage("i"), withBrokers("a", "b")), broker("shop", "a"), broker("shop", "b"))
-	w.settle()
-	w.change(withBrokers("b"))
-	w.settle()
-	var triggers eventingv1.TriggerList
-	w.must(w.List(t.Context(), &triggers))
-	if len(triggers.Items) != 1 || triggers.Items[0].Spec.Broker != "b" {
-		t.Errorf("triggers %v", triggers.Items)
-	}
 }
 
 func TestInvalidIsShownAndNotTriedAgain(t *testing.T) {

@@ -2,15 +2,20 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
+	messagingv1 "knative.dev/eventing/pkg/apis/messaging/v1"
+	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -28,17 +33,40 @@ const (
 	revisionA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 )
 
-// wiring is a stand-in for the room of events: one Trigger for each broker.
+// wiring is a stand-in for the room of events: a Trigger for each broker, a
+// Subscription for each channel, and the sources, with a Channel when they have
+// a delivery.
 var wiring = Wiring{
-	Triggers: func(fn *v1alpha1.Function) ([]*eventingv1.Trigger, error) {
-		var triggers []*eventingv1.Trigger
-		for _, e := range fn.Spec.Events {
-			triggers = append(triggers, &eventingv1.Trigger{
-				ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: fn.Name + "-" + e.BrokerName(), Labels: map[string]string{v1alpha1.LabelFunction: fn.Name}},
-				Spec:       eventingv1.TriggerSpec{Broker: e.BrokerName()},
-			})
+	Objects: func(fn *v1alpha1.Function) ([]client.Object, error) {
+		var objects []client.Object
+		for i, e := range fn.Spec.Events {
+			named := func(from string) metav1.ObjectMeta {
+				return metav1.ObjectMeta{Namespace: fn.Namespace, Name: fn.Name + "-" + from, Labels: map[string]string{v1alpha1.LabelFunction: fn.Name}}
+			}
+			subscription := &messagingv1.Subscription{ObjectMeta: named(e.Channel), Spec: messagingv1.SubscriptionSpec{Channel: duckv1.KReference{Name: e.Channel}}}
+			switch {
+			case e.Source != nil:
+				source := &unstructured.Unstructured{Object: map[string]any{}}
+				source.SetAPIVersion(e.Source.APIVersion)
+				source.SetKind(e.Source.Kind)
+				source.SetNamespace(fn.Namespace)
+				source.SetName(fmt.Sprintf("%s-source-%d", fn.Name, i))
+				source.SetLabels(named("").Labels)
+				sink := "Service"
+				if e.Delivery != nil {
+					sink, subscription.Name = "Channel", source.GetName()
+					channel := &messagingv1.Channel{ObjectMeta: *subscription.ObjectMeta.DeepCopy()}
+					objects = append(objects, channel, subscription)
+				}
+				source.Object["spec"] = map[string]any{"sink": map[string]any{"ref": map[string]any{"kind": sink, "name": "x"}}}
+				objects = append(objects, source)
+			case e.Channel != "":
+				objects = append(objects, subscription)
+			default:
+				objects = append(objects, &eventingv1.Trigger{ObjectMeta: named(e.BrokerName()), Spec: eventingv1.TriggerSpec{Broker: e.BrokerName()}})
+			}
 		}
-		return triggers, nil
+		return objects, nil
 	},
 	DefaultBroker: func(namespace string) *eventingv1.Broker { return broker(namespace, "default") },
 }
@@ -49,6 +77,25 @@ func subscriber(namespace, name string) *duckv1.KReference {
 
 func broker(namespace, name string) *eventingv1.Broker {
 	return &eventingv1.Broker{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+}
+
+func channel(namespace, name string) *messagingv1.Channel {
+	return &messagingv1.Channel{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+}
+
+// definition is that of PingSource, with Knative's label or without.
+func definition(source string) *apiextensionsv1.CustomResourceDefinition {
+	return &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{
+		Name: "pingsources.sources.knative.dev", Labels: map[string]string{labelSource: source},
+	}}
+}
+
+func ping(delivery *v1alpha1.Delivery) v1alpha1.EventSource {
+	return v1alpha1.EventSource{Source: &v1alpha1.SourceTemplate{APIVersion: "sources.knative.dev/v1", Kind: "PingSource"}, Delivery: delivery}
+}
+
+func withEvents(events ...v1alpha1.EventSource) option {
+	return func(fn *v1alpha1.Function) { fn.Spec.Events = events }
 }
 
 func platform(extra ...string) *corev1.ConfigMap {
@@ -111,10 +158,13 @@ type world struct {
 func newWorld(t testing.TB, objects ...client.Object) *world {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := AddToScheme(scheme); err != nil {
-		t.Fatal(err)
+	for _, add := range []func(*runtime.Scheme) error{AddToScheme, sourcesv1.AddToScheme, apiextensionsv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
 	}
-	withStatus := []client.Object{&v1alpha1.Function{}, &v1alpha1.Build{}, &servingv1.Service{}, &eventingv1.Trigger{}, &eventingv1.Broker{}}
+	withStatus := []client.Object{&v1alpha1.Function{}, &v1alpha1.Build{}, &servingv1.Service{}, &eventingv1.Trigger{}, &eventingv1.Broker{},
+		&messagingv1.Subscription{}, &messagingv1.Channel{}, &sourcesv1.PingSource{}}
 	return &world{t: t, now: time.Now().Truncate(time.Second), WithWatch: reconciletest.Fake(t, scheme, withStatus, objects...)}
 }
 
@@ -204,29 +254,53 @@ func (w *world) others() {
 	w.eventing(ctx)
 }
 
+// eventing makes ready what has all that it needs.
 func (w *world) eventing(ctx context.Context) {
 	w.t.Helper()
 	var triggers eventingv1.TriggerList
 	w.must(w.List(ctx, &triggers))
-	for _, trigger := range triggers.Items {
-		err := w.Get(ctx, client.ObjectKey{Namespace: trigger.Namespace, Name: trigger.Spec.Broker}, &eventingv1.Broker{})
-		want := corev1.ConditionTrue
-		if err != nil {
-			want = corev1.ConditionFalse
-		}
-		if c := trigger.Status.GetTopLevelCondition(); c != nil && c.Status == want {
-			continue
-		}
-		trigger.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionReady, Status: want}}
-		w.must(w.Status().Update(ctx, &trigger))
+	for i := range triggers.Items {
+		trigger := &triggers.Items[i]
+		w.judge(trigger, &trigger.Status.Status, broker(trigger.Namespace, trigger.Spec.Broker))
 	}
+	var subscriptions messagingv1.SubscriptionList
+	w.must(w.List(ctx, &subscriptions))
+	for i := range subscriptions.Items {
+		subscription := &subscriptions.Items[i]
+		w.judge(subscription, &subscription.Status.Status, channel(subscription.Namespace, subscription.Spec.Channel.Name))
+	}
+	var channels messagingv1.ChannelList
+	w.must(w.List(ctx, &channels))
+	for i := range channels.Items {
+		w.judge(&channels.Items[i], &channels.Items[i].Status.Status, nil)
+	}
+	var pings sourcesv1.PingSourceList
+	w.must(w.List(ctx, &pings))
+	for i := range pings.Items {
+		w.judge(&pings.Items[i], &pings.Items[i].Status.Status, nil)
+	}
+}
+
+// judge says of an object whether it is ready: what it needs has to be there.
+func (w *world) judge(obj client.Object, status *duckv1.Status, needs client.Object) {
+	w.t.Helper()
+	want := corev1.ConditionTrue
+	if needs != nil && needs.GetName() != "" && w.Get(context.Background(), client.ObjectKeyFromObject(needs), needs) != nil {
+		want = corev1.ConditionFalse
+	}
+	if c := status.GetCondition(apis.ConditionReady); c != nil && c.Status == want {
+		return
+	}
+	status.Conditions = duckv1.Conditions{{Type: apis.ConditionReady, Status: want}}
+	w.must(w.Status().Update(context.Background(), obj))
 }
 
 // dump is everything that matters about the world, without versions and times.
 func (w *world) dump() string {
 	w.t.Helper()
 	var out strings.Builder
-	for _, list := range []client.ObjectList{&v1alpha1.FunctionList{}, &v1alpha1.BuildList{}, &servingv1.ServiceList{}, &eventingv1.TriggerList{}, &eventingv1.BrokerList{}} {
+	for _, list := range []client.ObjectList{&v1alpha1.FunctionList{}, &v1alpha1.BuildList{}, &servingv1.ServiceList{}, &eventingv1.TriggerList{}, &eventingv1.BrokerList{},
+		&messagingv1.SubscriptionList{}, &messagingv1.ChannelList{}, &sourcesv1.PingSourceList{}} {
 		w.must(w.List(context.Background(), list))
 		w.must(meta.EachListItem(list, func(o runtime.Object) error {
 			out.WriteString(text(w.t, o.(client.Object)) + "\n")

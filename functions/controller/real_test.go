@@ -117,13 +117,15 @@ func TestOnARealClusterApplyingAgainChangesNothing(t *testing.T) {
 
 func wiringTo(name string) Wiring {
 	w := wiring
-	w.Triggers = func(fn *v1alpha1.Function) ([]*eventingv1.Trigger, error) {
-		triggers, err := wiring.Triggers(fn)
-		for _, trigger := range triggers {
-			trigger.Spec.Subscriber.Ref = subscriber(fn.Namespace, name)
-			trigger.Spec.Filters = []eventingv1.SubscriptionsAPIFilter{{Exact: map[string]string{"type": "a"}}}
+	w.Objects = func(fn *v1alpha1.Function) ([]client.Object, error) {
+		objects, err := wiring.Objects(fn)
+		for _, obj := range objects {
+			if trigger, ok := obj.(*eventingv1.Trigger); ok {
+				trigger.Spec.Subscriber.Ref = subscriber(fn.Namespace, name)
+				trigger.Spec.Filters = []eventingv1.SubscriptionsAPIFilter{{Exact: map[string]string{"type": "a"}}}
+			}
 		}
-		return triggers, err
+		return objects, err
 	}
 	return w
 }

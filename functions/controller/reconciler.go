@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -22,15 +23,19 @@ const retryTaken = 30 * time.Second
 type Reconciler struct {
 	client     client.Client
 	references client.Reader // of the metadata of Secrets and ConfigMaps
-	pods       client.Reader // without a cache
+	direct     client.Reader // without a cache: tenants' pods, definitions of kinds
 	wiring     Wiring
-	applied    *reconcile.Memory // of Knative Services
+	applied    *reconcile.Memory // of Knative's objects
 	now        func() time.Time
+
+	// watchSources has Functions looked at again when their sources of a kind
+	// change; nil where nothing is watched.
+	watchSources func(schema.GroupVersionKind) error
 }
 
 // New makes a Reconciler; Setup is the usual way.
-func New(c client.Client, references, pods client.Reader, wiring Wiring) *Reconciler {
-	return &Reconciler{client: c, references: references, pods: pods, wiring: wiring, applied: reconcile.NewMemory(), now: time.Now}
+func New(c client.Client, references, direct client.Reader, wiring Wiring) *Reconciler {
+	return &Reconciler{client: c, references: references, direct: direct, wiring: wiring, applied: reconcile.NewMemory(), now: time.Now}
 }
 
 // Reconcile runs the steps of a Function. Each of build, deploy and wire owns

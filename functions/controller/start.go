@@ -156,7 +156,7 @@ const podsLooked = 5
 // the pods of tenants are in no cache. nil when there is none.
 func (r *Reconciler) podOf(ctx context.Context, revision *servingv1.Revision) (*corev1.Pod, error) {
 	var pods corev1.PodList
-	err := r.pods.List(ctx, &pods, client.InNamespace(revision.Namespace), client.Limit(podsLooked),
+	err := r.direct.List(ctx, &pods, client.InNamespace(revision.Namespace), client.Limit(podsLooked),
 		client.MatchingLabels{serving.RevisionUID: string(revision.UID)})
 	if err != nil {
 		return nil, fmt.Errorf("list the pods of Revision %s/%s: %w", revision.Namespace, revision.Name, err)

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -15,12 +16,6 @@ import (
 // FieldOwner is the one name under which Knit writes fields.
 const FieldOwner = client.FieldOwner("knit")
 
-// object is a pointer to T that is an API object.
-type object[T any] interface {
-	*T
-	client.Object
-}
-
 // Apply makes an object as obj says, by server-side apply, and fills obj with
 // what is stored then. obj is the whole will of Knit: a field that was set in an
 // earlier call and is not now is removed, fields of others stay. An owner makes
@@ -28,7 +23,7 @@ type object[T any] interface {
 //
 // Fields at their zero value count as not set, unless their type always writes
 // them. The status is never written.
-func Apply[T any, P object[T]](ctx context.Context, c client.Client, owner client.Object, obj P) error {
+func Apply(ctx context.Context, c client.Client, owner, obj client.Object) error {
 	if owner != nil {
 		if err := controllerutil.SetControllerReference(owner, obj, c.Scheme()); err != nil {
 			return fmt.Errorf("own %s/%s: %w", obj.GetNamespace(), obj.GetName(), err)
@@ -42,11 +37,12 @@ func Apply[T any, P object[T]](ctx context.Context, c client.Client, owner clien
 	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), FieldOwner, client.ForceOwnership); err != nil {
 		return fmt.Errorf("apply %s %s/%s: %w", kind, obj.GetNamespace(), obj.GetName(), err)
 	}
-	var stored T
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &stored); err != nil {
+	// Into a fresh object: nothing may be left of what was wanted.
+	stored := reflect.New(reflect.TypeOf(obj).Elem())
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, stored.Interface()); err != nil {
 		return fmt.Errorf("read %s %s/%s as it was stored: %w", kind, obj.GetNamespace(), obj.GetName(), err)
 	}
-	*obj = stored
+	reflect.ValueOf(obj).Elem().Set(stored.Elem())
 	return nil
 }
 

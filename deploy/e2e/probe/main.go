@@ -31,7 +31,7 @@ func main() {
 	}
 	modes := map[string]func([]string) error{
 		"serve": serve, "get": get, "dial": dial, "oom": oom, "flood": flood, "say": say, "read": read, "write": write,
-		"crash": crash, "need": need, "late": late,
+		"crash": crash, "need": need, "late": late, "emit": emit,
 	}
 	mode := modes[args[0]]
 	if mode == nil {
@@ -55,7 +55,8 @@ const maxEvents = 1000
 // serve answers GET with the host name, GET /events with what was received, GET
 // /slow?for=3s the same after that time, GET /flood?mb=9 after so much log, and POST
 // with 200; with REPLY_TYPE set, the answer is an event of that type whose data
-// is the received data followed by SUFFIX. It ends well on SIGTERM, when
+// is the received data followed by SUFFIX, and with STATUS set it is that status
+// alone. ONLY limits both to events whose data contains it. It ends well on SIGTERM, when
 // everything that it was asked is answered.
 func serve([]string) error {
 	var mu sync.Mutex
@@ -77,7 +78,14 @@ func serve([]string) error {
 			events = append(events, e)
 		}
 		mu.Unlock()
-		reply(w, e)
+		status, err := strconv.Atoi(os.Getenv("STATUS"))
+		only := strings.Contains(e.Data, os.Getenv("ONLY"))
+		switch {
+		case only && err == nil:
+			w.WriteHeader(status)
+		case only || err == nil:
+			reply(w, e)
+		}
 	})
 	http.HandleFunc("GET /slow", slow)
 	http.HandleFunc("GET /flood", floodThenAnswer)
@@ -144,6 +152,29 @@ func reply(w http.ResponseWriter, e event) {
 	h.Set("Ce-Source", "probe")
 	h.Set("Content-Type", "text/plain")
 	fmt.Fprint(w, e.Data+os.Getenv("SUFFIX"))
+}
+
+// emit sends an event of the given type to K_SINK twice a second, as a source
+// does whose sink Knative fills in.
+func emit(args []string) error {
+	client := http.Client{Timeout: askTimeout}
+	for n := 0; ; n++ {
+		req, err := http.NewRequest(http.MethodPost, os.Getenv("K_SINK"), strings.NewReader("emitted"))
+		if err != nil {
+			return err
+		}
+		for name, value := range map[string]string{"Id": strconv.Itoa(n), "Specversion": "1.0", "Type": args[0], "Source": "probe"} {
+			req.Header.Set("Ce-"+name, value)
+		}
+		req.Header.Set("Content-Type", "text/plain")
+		// The sink may not be there yet.
+		if resp, err := client.Do(req); err != nil {
+			fmt.Fprintln(os.Stderr, "probe:", err)
+		} else {
+			resp.Body.Close()
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
 }
 
 const askTimeout = 3 * time.Second

@@ -32,6 +32,8 @@ const (
 	ReasonWiring            = "Wiring"
 	ReasonNoEvents          = "NoEvents"
 	ReasonBrokerNotFound    = "BrokerNotFound"
+	ReasonChannelNotFound   = "ChannelNotFound"
+	ReasonSourceNotFound    = "SourceKindNotFound"
 	ReasonInvalid           = "Invalid"
 	ReasonForbidden         = "Forbidden"
 	ReasonRetrying          = "Retrying"

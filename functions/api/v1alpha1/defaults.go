@@ -14,8 +14,14 @@ const (
 	DefaultTimeZone      = "UTC"
 )
 
-// BrokerName is the broker that the events come from.
-func (e EventSource) BrokerName() string { return or(e.Broker, DefaultBroker) }
+// BrokerName is the broker that the events come from; empty when they come from
+// a channel or source.
+func (e EventSource) BrokerName() string {
+	if e.Channel != "" || e.Source != nil {
+		return ""
+	}
+	return or(e.Broker, DefaultBroker)
+}
 
 // RequestTimeout is the longest time of a request.
 func (s FunctionSpec) RequestTimeout() time.Duration {

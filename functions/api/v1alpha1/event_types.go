@@ -1,26 +1,70 @@
 package v1alpha1
 
-// EventSource is one stream of events that a Function receives.
+import "k8s.io/apimachinery/pkg/runtime"
+
+// EventSource is one stream of events that a Function receives: from a broker,
+// a channel or a source; from the broker "default" when it names none of them.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.broker), has(self.channel), has(self.source)].filter(x, x).size() <= 1",message="set at most one of broker, channel and source"
+// +kubebuilder:validation:XValidation:rule="!has(self.filters) || !(has(self.channel) || has(self.source))",message="only a broker filters events; send those of the channel or source to a broker first"
+// +kubebuilder:validation:XValidation:rule="!has(self.reply) || has(self.channel) || has(self.source)",message="what a function answers to an event of a broker goes back to that broker; a reply to elsewhere needs a channel or source"
 type EventSource struct {
-	// Broker of the same namespace that the events come from; "default" when empty.
+	// Broker of the same namespace that the events come from.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Broker string `json:"broker,omitempty"`
 
-	// Filters choose events; an event must pass all of them. None lets all pass.
+	// Channel of the same namespace that the events come from, of the kind
+	// Channel of messaging.knative.dev/v1.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	Channel string `json:"channel,omitempty"`
+
+	// Source is made for this function and sends to it. With reply or delivery
+	// it sends through a Channel, also made for it: a source alone does neither.
+	// +optional
+	Source *SourceTemplate `json:"source,omitempty"`
+
+	// Filters choose events of a broker; an event must pass all of them. None
+	// lets all pass.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	Filters []Filter `json:"filters,omitempty"`
+
+	// Reply is where the events go that the function answers with, when they
+	// come from a channel or source; nowhere when empty.
+	// +optional
+	Reply *Destination `json:"reply,omitempty"`
 
 	// Delivery says what happens when the function does not take an event.
 	// +optional
 	Delivery *Delivery `json:"delivery,omitempty"`
 }
 
-// Delivery is JSON-identical to the part of Knative's DeliverySpec that a
-// Trigger honours on every broker.
+// SourceTemplate is a source of any installed kind. Its CustomResourceDefinition
+// must have the label duck.knative.dev/source=true, as Knative's Source contract
+// asks for; `kubectl get crd -l duck.knative.dev/source=true` lists them.
+type SourceTemplate struct {
+	// APIVersion of the kind, e.g. "sources.knative.dev/v1".
+	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/v[a-z0-9]+$`
+	APIVersion string `json:"apiVersion"`
+	// Kind of the source, e.g. "PingSource".
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[A-Z][A-Za-z0-9]*$`
+	Kind string `json:"kind"`
+	// Spec of the source without its sink, which is filled in.
+	// +optional
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Spec *runtime.RawExtension `json:"spec,omitempty"`
+}
+
+// Delivery is JSON-identical to the part of Knative's DeliverySpec that brokers
+// and channels of every class honour.
 type Delivery struct {
 	// DeadLetterSink receives the events that could not be delivered.
 	// +optional
@@ -30,6 +74,10 @@ type Delivery struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Retry *int32 `json:"retry,omitempty"`
+	// Timeout of each try, in ISO 8601, e.g. "PT30S".
+	// +optional
+	// +kubebuilder:validation:Pattern=`^PT([0-9]{1,5}(\.[0-9]{1,3})?[HMS]){1,3}$`
+	Timeout *string `json:"timeout,omitempty"`
 	// BackoffPolicy is how the delay grows between tries.
 	// +optional
 	// +kubebuilder:validation:Enum=linear;exponential

@@ -98,7 +98,8 @@ type FunctionSpec struct {
 	Rollback *Rollback `json:"rollback,omitempty"`
 
 	// Events are delivered to the function as CloudEvents by HTTP. What the
-	// function answers, if it is a CloudEvent, goes back to the same broker.
+	// function answers, if it is a CloudEvent, goes back to the same broker, or
+	// to the reply of the channel or source.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -310,10 +311,22 @@ type FunctionStatus struct {
 	// +optional
 	BuildRef string `json:"buildRef,omitempty"`
 
+	// SourceKinds are the kinds of the sources that were made for the function:
+	// among them is looked for those that are no longer wanted.
+	// +optional
+	// +listType=atomic
+	SourceKinds []SourceKind `json:"sourceKinds,omitempty"`
+
 	// Decision is what the last look at the inputs of the image decided, check
 	// by check.
 	// +optional
 	Decision *BuildDecision `json:"decision,omitempty"`
+}
+
+// SourceKind is a kind of source.
+type SourceKind struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
 }
 
 // Address is an address of the shape that Knative's Addressable has.

@@ -72,10 +72,19 @@ func TestValidateFunction(t *testing.T) {
 			spec: filtered(Filter{Not: &FilterGroup{All: []FilterLeaf{{FilterMatch{Suffix: map[string]string{"type": ""}}}}}}),
 			want: "spec.events[0].filters[0].not.all[0].suffix[type]",
 		},
+		"source":              {spec: sourced(`{"schedule": "@daily"}`)},
+		"source without spec": {spec: sourced("")},
+		"source of null":      {spec: sourced("null")},
+		"source with a sink":  {spec: sourced(`{"sink": {"uri": "http://a.example"}}`), want: "spec.events[0].source.spec.sink"},
+		"source of a list":    {spec: sourced("[]"), want: "spec.events[0].source.spec"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) { expect(t, (&Function{Spec: c.spec}).Validate().ToAggregate(), c.want) })
 	}
+}
+
+func sourced(spec string) FunctionSpec {
+	return FunctionSpec{Events: []EventSource{{Source: &SourceTemplate{APIVersion: "a.example/v1", Kind: "Own", Spec: &runtime.RawExtension{Raw: []byte(spec)}}}}}
 }
 
 func TestValidateGitSource(t *testing.T) {

@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"time"
@@ -42,11 +43,42 @@ func (f *Function) Validate() field.ErrorList {
 	}
 	errs = append(errs, f.Spec.Source.validate(spec.Child("source"))...)
 	for i, e := range f.Spec.Events {
+		at := spec.Child("events").Index(i)
 		for j, filter := range e.Filters {
-			errs = append(errs, filter.validate(spec.Child("events").Index(i).Child("filters").Index(j))...)
+			errs = append(errs, filter.validate(at.Child("filters").Index(j))...)
+		}
+		if e.Source != nil {
+			errs = append(errs, e.Source.validate(at.Child("source", "spec"))...)
 		}
 	}
 	return errs
+}
+
+// validate looks into what the schema takes as any object.
+func (s *SourceTemplate) validate(at *field.Path) field.ErrorList {
+	fields, err := s.Fields()
+	if err != nil {
+		return field.ErrorList{field.Invalid(at, "", err.Error())}
+	}
+	if _, found := fields["sink"]; found {
+		return field.ErrorList{field.Forbidden(at.Child("sink"), "the sink of a function's source is the function; remove it, and set reply for what the function answers")}
+	}
+	return nil
+}
+
+// Fields are those of the source's spec, as a copy.
+func (s *SourceTemplate) Fields() (map[string]any, error) {
+	fields := map[string]any{}
+	if s.Spec == nil || len(s.Spec.Raw) == 0 {
+		return fields, nil
+	}
+	if err := json.Unmarshal(s.Spec.Raw, &fields); err != nil {
+		return nil, fmt.Errorf("must be an object: %w", err)
+	}
+	if fields == nil { // null
+		fields = map[string]any{}
+	}
+	return fields, nil
 }
 
 // Validate finds what the API server's schema could not, except in the cron

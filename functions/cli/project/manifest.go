@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -32,10 +33,12 @@ const maxManifest = 4 << 20
 // Document is one object of a manifest: as it was written, which is what is
 // applied, and typed, which is what is checked.
 type Document struct {
-	Number   int // from 1
-	Written  *unstructured.Unstructured
-	Function *v1alpha1.Function // nil for a schedule
-	Schedule *v1alpha1.Schedule // nil for a function
+	Number  int // from 1
+	Written *unstructured.Unstructured
+	// One of these is set.
+	Function *v1alpha1.Function
+	Schedule *v1alpha1.Schedule
+	Knative  client.Object // a Broker, Trigger, Channel, Subscription, Sequence or Parallel
 
 	text text
 }
@@ -55,10 +58,13 @@ func (d Document) Title() string {
 
 // Object is the typed object.
 func (d Document) Object() client.Object {
-	if d.Function != nil {
+	switch {
+	case d.Function != nil:
 		return d.Function
+	case d.Schedule != nil:
+		return d.Schedule
 	}
-	return d.Schedule
+	return d.Knative
 }
 
 // Manifest is a knit.yaml.
@@ -121,7 +127,8 @@ func findManifest(at string) (string, error) {
 // parse reads the documents of a manifest. Unknown fields and doubled keys
 // are mistakes: a misspelt field must not be dropped in silence.
 func parse(file string, raw []byte) (*Manifest, []error) {
-	scheme := newScheme()
+	scheme := runtime.NewScheme()
+	utilruntime.Must(AddToScheme(scheme))
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
 	m := &Manifest{File: file}
 	var mistakes []error
@@ -146,10 +153,8 @@ func parseDocument(decoder runtime.Decoder, text []byte) (Document, error) {
 	if err := utiljson.Unmarshal(json, &d.Written.Object); err != nil {
 		return Document{}, fmt.Errorf("no object: %s", plain(err))
 	}
-	kind := d.Written.GroupVersionKind()
-	if kind.GroupVersion() != v1alpha1.GroupVersion || kind.Kind != v1alpha1.KindFunction && kind.Kind != v1alpha1.KindSchedule {
-		return Document{}, fmt.Errorf("apiVersion %q, kind %q is none of Knit's: use apiVersion %s with kind %s or %s",
-			d.Written.GetAPIVersion(), d.Written.GetKind(), v1alpha1.GroupVersion, v1alpha1.KindFunction, v1alpha1.KindSchedule)
+	if !slices.Contains(kinds, d.Written.GroupVersionKind()) {
+		return Document{}, fmt.Errorf("apiVersion %q, kind %q does not belong here; a %s holds: %s", d.Written.GetAPIVersion(), d.Written.GetKind(), FileName, kindsText())
 	}
 	object, _, err := decoder.Decode(json, nil, nil)
 	if err != nil {
@@ -160,6 +165,8 @@ func parseDocument(decoder runtime.Decoder, text []byte) (Document, error) {
 		d.Function = typed
 	case *v1alpha1.Schedule:
 		d.Schedule = typed
+	case client.Object:
+		d.Knative = typed
 	}
 	return d, nil
 }

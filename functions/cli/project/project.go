@@ -7,19 +7,48 @@ package project
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
+	flowsv1 "knative.dev/eventing/pkg/apis/flows/v1"
+	messagingv1 "knative.dev/eventing/pkg/apis/messaging/v1"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 )
 
-// newScheme holds the kinds of a manifest.
-func newScheme() *runtime.Scheme {
-	scheme := runtime.NewScheme()
-	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	return scheme
+// AddToScheme registers the kinds of a manifest.
+func AddToScheme(scheme *runtime.Scheme) error {
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, eventingv1.AddToScheme, messagingv1.AddToScheme, flowsv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kinds are those that a manifest may hold: Knit's own, and Knative's on the way
+// of an event. Sources stand in a function's events.
+var kinds = []schema.GroupVersionKind{
+	v1alpha1.GroupVersion.WithKind(v1alpha1.KindFunction),
+	v1alpha1.GroupVersion.WithKind(v1alpha1.KindSchedule),
+	eventingv1.SchemeGroupVersion.WithKind("Broker"),
+	eventingv1.SchemeGroupVersion.WithKind("Trigger"),
+	messagingv1.SchemeGroupVersion.WithKind("Channel"),
+	messagingv1.SchemeGroupVersion.WithKind("Subscription"),
+	flowsv1.SchemeGroupVersion.WithKind("Sequence"),
+	flowsv1.SchemeGroupVersion.WithKind("Parallel"),
+}
+
+// kindsText lists them for people.
+func kindsText() string {
+	texts := make([]string, 0, len(kinds))
+	for _, kind := range kinds {
+		texts = append(texts, kind.Kind+" of "+kind.GroupVersion().String())
+	}
+	return strings.Join(texts, ", ")
 }
 
 // PackFunction packs the folder of a function, with the shared paths that it
