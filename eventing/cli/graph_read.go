@@ -27,13 +27,6 @@ import (
 	"github.com/knit-dev/knit/functions/cli/cmdline"
 )
 
-// Labels by which Knative finds the kinds that send events, and those that have
-// an address.
-const (
-	labelSource      = "duck.knative.dev/source"
-	labelAddressable = "duck.knative.dev/addressable"
-)
-
 // listsAtOnce bounds the requests that are under way.
 const listsAtOnce = 8
 

@@ -126,14 +126,14 @@ func (s *sending) address(ctx context.Context, c *cmdline.Cluster) (*apis.URL, e
 	err := c.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: s.broker}, &broker)
 	if apierrors.IsNotFound(err) {
 		err = fmt.Errorf("read broker %s/%s: %w", c.Namespace, s.broker, err)
-		return nil, cmdline.Advise(err, "deploy a function with events, which makes the default broker, or see `kubectl get brokers -n %s`", c.Namespace)
+		return nil, cmdline.Advise(err, "deploy a function with events, which makes the default broker, or see `knit broker list -n %s`", c.Namespace)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read broker %s/%s: %w", c.Namespace, s.broker, err)
 	}
 	if broker.Status.Address == nil || broker.Status.Address.URL == nil {
 		err := fmt.Errorf("broker %s/%s has no address yet", c.Namespace, s.broker)
-		return nil, cmdline.Advise(err, "see why with `kubectl describe broker %s -n %s`", s.broker, c.Namespace)
+		return nil, cmdline.Advise(err, "see why with `knit broker describe %s -n %s`", s.broker, c.Namespace)
 	}
 	if _, _, ok := serviceOf(broker.Status.Address.URL); !ok {
 		err := fmt.Errorf("broker %s/%s is at %s, which is no service of this cluster", c.Namespace, s.broker, broker.Status.Address.URL)
@@ -176,5 +176,5 @@ func (s *sending) refused(response *http.Response, namespace string, address *ap
 	}
 	answer, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	err := fmt.Errorf("broker %s/%s answered %s: %s", namespace, s.broker, response.Status, strings.TrimSpace(string(answer)))
-	return cmdline.Advise(err, "see `kubectl describe broker %s -n %s`", s.broker, namespace)
+	return cmdline.Advise(err, "see `knit broker describe %s -n %s`", s.broker, namespace)
 }

@@ -58,7 +58,8 @@ type Table struct {
 	Rows     [][]string
 }
 
-// Write writes the table with aligned columns; an empty cell is a dash.
+// Write writes the table with aligned columns; an empty cell is a dash. Cells
+// are written as Plain text.
 func (t Table) Write(w io.Writer, format Format) error {
 	out := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	width := len(t.Columns)
@@ -69,7 +70,7 @@ func (t Table) Write(w io.Writer, format Format) error {
 	for _, row := range t.Rows {
 		cells := slices.Clone(row[:width])
 		for i := range cells {
-			if cells[i] == "" {
+			if cells[i] = Plain(cells[i]); cells[i] == "" {
 				cells[i] = "-"
 			}
 		}

@@ -43,8 +43,8 @@ func Main(m *testing.M, commands func(*cmdline.Env) []*cobra.Command) {
 //	                 logs/sbom-NAME.log bills of materials
 //	hold/METHOD-NAME  a request that is never answered, such as PUT-source,
 //	                 PUT-source-8388608 for a part, or APPLY-hello
-//	refuse/METHOD-NAME  the status of a request that is refused, 403 or 404, such
-//	                 as GET-sequences for the list of a kind
+//	refused/RESOURCE  a resource such as brokers that the caller may not use,
+//	                 or that the server does not know if the file says absent
 //
 // and finds every request to the API server in the file requests. The command
 // code asserts the exit code of the last failed command line.

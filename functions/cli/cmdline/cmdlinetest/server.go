@@ -32,6 +32,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/knit-dev/knit/functions/api/archive"
@@ -48,7 +49,7 @@ type server struct {
 	parts    map[string][]byte                     // what came of archives, by path
 	logs     string                                // folder of logs
 	hold     string                                // folder with a file for each path that never answers
-	refuse   string                                // folder with a file for each path that is refused
+	refused  string                                // folder with a file for each resource that is refused
 	requests *os.File
 	changes  int // how often an object was written
 }
@@ -60,7 +61,8 @@ func newServer(dir string, env func(string) string) (*server, error) {
 	}
 	s := &server{
 		objects: map[string]*unstructured.Unstructured{}, statuses: map[string][]map[string]any{},
-		sources: map[string]bool{}, parts: map[string][]byte{}, logs: filepath.Join(dir, "logs"), hold: filepath.Join(dir, "hold"), refuse: filepath.Join(dir, "refuse"), requests: requests,
+		sources: map[string]bool{}, parts: map[string][]byte{}, logs: filepath.Join(dir, "logs"), hold: filepath.Join(dir, "hold"),
+		refused: filepath.Join(dir, "refused"), requests: requests,
 	}
 	return s, errors.Join(s.load(filepath.Join(dir, "cluster"), env), s.loadStatuses(filepath.Join(dir, "status"), env))
 }
@@ -96,10 +98,12 @@ func documents(dir string, env func(string) string, each func(file string, conte
 		}
 		decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(os.Expand(string(raw), env)), 4096)
 		for {
+			// By way of JSON whole numbers stay what they are, as objects need them.
 			var content map[string]any
-			if err := decoder.Decode(&content); errors.Is(err, io.EOF) {
+			var document json.RawMessage
+			if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 				break
-			} else if err != nil {
+			} else if err = errors.Join(err, utiljson.Unmarshal(document, &content)); err != nil {
 				return fmt.Errorf("%s: %w", file, err)
 			}
 			if content != nil {
@@ -132,7 +136,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(s.requests, "  %s: %s\n", name, r.Header.Get(name))
 		}
 	}
-	if s.held(r) || s.refused(w, r) {
+	if s.held(r) {
 		return
 	}
 	switch {
@@ -170,22 +174,6 @@ func (s *server) held(r *http.Request) bool {
 	defer s.mu.Lock()
 	_, _ = io.Copy(io.Discard, r.Body) // Only then does net/http see that the caller is gone.
 	<-r.Context().Done()
-	return true
-}
-
-// refused answers with the status that the script's file refuse/METHOD-NAME
-// holds: 403, or 404 as for a kind that is not installed.
-func (s *server) refused(w http.ResponseWriter, r *http.Request) bool {
-	name := filepath.Base(r.URL.Path)
-	code, err := os.ReadFile(filepath.Join(s.refuse, r.Method+"-"+name))
-	if err != nil {
-		return false
-	}
-	if strings.TrimSpace(string(code)) == "404" {
-		http.NotFound(w, r)
-		return true
-	}
-	fail(w, apierrors.NewForbidden(schema.GroupResource{Resource: name}, "", errors.New("not allowed")))
 	return true
 }
 
@@ -287,8 +275,31 @@ func (s *server) serveLog(w http.ResponseWriter, file string) {
 	_, _ = w.Write(raw)
 }
 
+// refuses answers for a resource that the script has a file refused/RESOURCE for:
+// one that says "absent" is unknown to the server, another is not for the caller.
+func (s *server) refuses(w http.ResponseWriter, r *http.Request) bool {
+	resource := filepath.Base(r.URL.Path)
+	if !namesList(r.URL.Path) {
+		resource = filepath.Base(filepath.Dir(r.URL.Path))
+	}
+	raw, err := os.ReadFile(filepath.Join(s.refused, resource))
+	if err != nil {
+		return false
+	}
+	kind := schema.GroupResource{Group: filepath.Dir(apiVersion(r.URL.Path)), Resource: resource}
+	if strings.TrimSpace(string(raw)) == "absent" {
+		http.NotFound(w, r)
+		return true
+	}
+	fail(w, apierrors.NewForbidden(kind, "", errors.New("not allowed")))
+	return true
+}
+
 // kubernetes serves objects: read, list, create, patch, apply, delete.
 func (s *server) kubernetes(w http.ResponseWriter, r *http.Request) {
+	if s.refuses(w, r) {
+		return
+	}
 	object, found := s.objects[r.URL.Path]
 	_, name := filepath.Split(r.URL.Path)
 	switch {
@@ -421,7 +432,8 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) {
 	answer(w, object)
 }
 
-// create stores a new object. A generated name ends with a number from 1.
+// create stores a new object, unless one of its name is there or it is only a
+// try. A generated name ends with a number from 1.
 func (s *server) create(w http.ResponseWriter, r *http.Request) {
 	raw, _ := io.ReadAll(r.Body)
 	object := &unstructured.Unstructured{}
@@ -434,11 +446,19 @@ func (s *server) create(w http.ResponseWriter, r *http.Request) {
 			object.SetName(name)
 		}
 	}
+	path := r.URL.Path + "/" + object.GetName()
+	if s.objects[path] != nil {
+		fail(w, apierrors.NewAlreadyExists(schema.GroupResource{Group: filepath.Dir(apiVersion(path)), Resource: filepath.Base(r.URL.Path)}, object.GetName()))
+		return
+	}
 	object.SetGeneration(1)
 	object.SetResourceVersion("1")
 	object.SetUID(types.UID("uid-" + object.GetName()))
 	fmt.Fprintf(s.requests, "  %s\n", raw)
-	s.objects[r.URL.Path+"/"+object.GetName()] = object
+	if r.URL.Query().Get("dryRun") == "" {
+		s.objects[path] = object
+		s.changes++
+	}
 	answer(w, object)
 }
 
