@@ -138,7 +138,7 @@ func (f *follower) lookAtKnative(t *tracked, object duckv1.KRShaped) (string, er
 		f.progress.Done(v1alpha1.ConditionWired, "%s %s", kind, name)
 		return "", nil
 	}
-	return waiting(name, c), t.patient(c, kind+" "+name, fmt.Sprintf("`kubectl describe %s %s -n %s`", kind, name, t.object.GetNamespace()))
+	return waiting(name, c), t.patient(c, kind+" "+name, fmt.Sprintf("`knit %s describe %s -n %s`", kind, name, t.object.GetNamespace()))
 }
 
 func (f *follower) lookAtSchedule(t *tracked, s *v1alpha1.Schedule) (string, error) {
