@@ -1,6 +1,7 @@
 package knative
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -192,17 +193,22 @@ func (in *installer) applyOne(ctx context.Context, o *unstructured.Unstructured)
 	client := in.dynamic.Resource(resourceOf(o.GroupVersionKind())).Namespace(o.GetNamespace())
 	limited, cancel := context.WithTimeout(ctx, applyPatience)
 	defer cancel()
+	var cause error // of the last try that had an answer
 	for delay := 100 * time.Millisecond; ; delay = min(2*delay, time.Second) {
 		_, err := client.Apply(limited, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldOwner, Force: true})
 		if err == nil {
 			return nil
 		}
+		if limited.Err() != nil {
+			return fmt.Errorf("apply %s: gave up: %w", describe(o), cmp.Or(cause, err))
+		}
 		if !passes(err) {
 			return fmt.Errorf("apply %s: %w", describe(o), err)
 		}
+		cause = err
 		select {
 		case <-limited.Done():
-			return fmt.Errorf("apply %s: gave up: %w", describe(o), err)
+			return fmt.Errorf("apply %s: gave up: %w", describe(o), cause)
 		case <-time.After(delay):
 		}
 	}

@@ -80,7 +80,7 @@ func TestApplyTriesAgainWhatPasses(t *testing.T) {
 
 func TestApplyEndsWithItsContextAndSaysWhy(t *testing.T) {
 	installer, _ := answers(t, strings.Split(strings.Repeat("500 InternalError,", 100), ",")...)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	o := object(t, configMap2)
 	if err := installer.applyOne(ctx, &o); err == nil || !strings.Contains(err.Error(), "because") {
