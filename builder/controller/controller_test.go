@@ -308,6 +308,10 @@ func TestFailure(t *testing.T) {
 			status: after(v1alpha1.PhaseBuild, corev1.PodFailed, done(137, "OOMKilled", "")),
 			reason: reasonOutOfMemory, message: []string{"more memory"},
 		},
+		"killed without a reason": {
+			status: after(v1alpha1.PhaseBuild, corev1.PodFailed, done(137, "Error", "")),
+			reason: "BuildFailed", message: []string{"was killed", "more memory"},
+		},
 		"deadline": {
 			status: func() corev1.PodStatus {
 				s := after(v1alpha1.PhaseBuild, corev1.PodFailed, done(137, "Error", ""))

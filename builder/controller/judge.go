@@ -37,6 +37,9 @@ const (
 	reasonRefused     = "Refused"
 )
 
+// exitKilled is the exit code of a process that ended by SIGKILL.
+const exitKilled = 128 + 9
+
 func reasonOfPhase(phase v1alpha1.PhaseName) string {
 	return strings.ToUpper(string(phase[:1])) + string(phase[1:]) + "Failed"
 }
@@ -88,8 +91,12 @@ func judgeFailed(pod *corev1.Pod) verdict {
 	if end.Reason == "ContainerStatusUnknown" {
 		return verdict{kind: verdictLost, phase: phase, message: "the node lost sight of its containers"}
 	}
-	return verdict{kind: verdictFailed, phase: phase, reason: reasonOfPhase(phase),
-		message: fmt.Sprintf("phase %s failed (exit code %d)", phase, end.ExitCode)}
+	message := fmt.Sprintf("phase %s failed (exit code %d)", phase, end.ExitCode)
+	if end.ExitCode == exitKilled {
+		// The runtime does not always learn why the kernel killed a container.
+		message = fmt.Sprintf("phase %s was killed (exit code %d), most often for using more memory than a build may have", phase, end.ExitCode)
+	}
+	return verdict{kind: verdictFailed, phase: phase, reason: reasonOfPhase(phase), message: message}
 }
 
 // judgeRunning says what a pod is at, or why it is not.
