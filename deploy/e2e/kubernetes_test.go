@@ -211,8 +211,8 @@ func TestMemoryLimitEndsTheContainer(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	// The shim may miss why the kernel killed a container: it reads the reason
-	// from a group that goes with the container. So a pod has three tries to be
-	// told, and must be killed in each.
+	// from a control group that goes with the container. So one of three pods
+	// must be told, and each must be killed.
 	var reasons []string
 	for _, name := range []string{"greedy-1", "greedy-2", "greedy-3"} {
 		p := probePod(name, "oom")

@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,6 +18,7 @@ import (
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
 	flowsv1 "knative.dev/eventing/pkg/apis/flows/v1"
 	messagingv1 "knative.dev/eventing/pkg/apis/messaging/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/knit-dev/knit/eventing/graph"
@@ -30,35 +29,15 @@ import (
 // listsAtOnce bounds the requests that are under way.
 const listsAtOnce = 8
 
-// resource is where the objects of a kind are listed.
-type resource struct {
-	schema.GroupVersionResource
-	kind string
-}
-
-func (r resource) groupKind() schema.GroupKind { return schema.GroupKind{Group: r.Group, Kind: r.kind} }
-
-// knownSources are Knative's own, for those who may not read which kinds there are.
-var knownSources = []resource{
-	{schema.GroupVersionResource{Group: "sources.knative.dev", Version: "v1", Resource: "apiserversources"}, "ApiServerSource"},
-	{schema.GroupVersionResource{Group: "sources.knative.dev", Version: "v1", Resource: "containersources"}, "ContainerSource"},
-	{schema.GroupVersionResource{Group: "sources.knative.dev", Version: "v1", Resource: "pingsources"}, "PingSource"},
-	{schema.GroupVersionResource{Group: "sources.knative.dev", Version: "v1", Resource: "sinkbindings"}, "SinkBinding"},
-}
-
 // services are what events are sent to most.
-var services = []resource{
-	{schema.GroupVersionResource{Version: "v1", Resource: "services"}, "Service"},
-	{schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "services"}, "Service"},
+var services = []kind{
+	{GroupVersionKind: corev1.SchemeGroupVersion.WithKind("Service")},
+	{GroupVersionKind: servingv1.SchemeGroupVersion.WithKind("Service")},
 }
 
 func graphScheme() *runtime.Scheme {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{
-		v1alpha1.AddToScheme, eventingv1.AddToScheme, messagingv1.AddToScheme, flowsv1.AddToScheme, apiextensionsv1.AddToScheme,
-	} {
-		utilruntime.Must(add(scheme))
-	}
+	scheme := newScheme()
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	return scheme
 }
 
@@ -89,26 +68,29 @@ func newReading(cluster *cmdline.Cluster, namespace string) *reading {
 
 // all lists everything. It fails when nothing at all could be listed.
 func (r *reading) all(ctx context.Context) error {
+	sources, err := r.installed(ctx, labelSource, ownSources())
+	if err != nil {
+		return err
+	}
+	targets, err := r.installed(ctx, labelAddressable, nil)
+	if err != nil {
+		return err
+	}
+	targets = slices.Concat(services, targets)
+	if err := learn(r.cluster, slices.Concat(sources, targets)); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(listsAtOnce)
 	for _, kind := range r.known {
 		group.Go(func() error { return r.typed(ctx, kind) })
 	}
-	group.Go(func() error { return r.untyped(ctx, services, &r.objects.Targets) })
-	group.Go(func() error {
-		sources, err := r.resources(ctx, labelSource, knownSources)
-		if err != nil {
-			return err
-		}
-		return r.untyped(ctx, sources, &r.objects.Sources)
-	})
-	group.Go(func() error {
-		targets, err := r.resources(ctx, labelAddressable, nil)
-		if err != nil {
-			return err
-		}
-		return r.untyped(ctx, targets, &r.objects.Targets)
-	})
+	for _, kind := range sources {
+		group.Go(func() error { return r.untyped(ctx, kind, &r.objects.Sources) })
+	}
+	for _, kind := range targets {
+		group.Go(func() error { return r.untyped(ctx, kind, &r.objects.Targets) })
+	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
@@ -177,82 +159,29 @@ func (r *reading) typed(ctx context.Context, kind typedKind) error {
 	return r.settle(kind.GroupKind, err, kind.keep)
 }
 
-// resources are the kinds with a label, which are not among the known ones, or
-// others when the caller may not read kinds.
-func (r *reading) resources(ctx context.Context, label string, otherwise []resource) ([]resource, error) {
-	var kinds apiextensionsv1.CustomResourceDefinitionList
-	err := r.cluster.List(ctx, &kinds, client.MatchingLabels{label: "true"})
-	if absence(err) != "" {
-		r.leaveOut("CustomResourceDefinition", fmt.Errorf("list kinds with the label %s: %w", label, err), absence(err)+": other kinds than Knative's own are not shown")
+// installed are the kinds with a label that are not listed anyhow, or others
+// when the caller may not read kinds.
+func (r *reading) installed(ctx context.Context, label string, otherwise []kind) ([]kind, error) {
+	kinds, err := definitions(ctx, r.cluster, label)
+	if reason := absence(err); reason != "" {
+		r.leaveOut("CustomResourceDefinition", err, reason+": other kinds than Knative's own are not shown")
 		return otherwise, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("list kinds with the label %s: %w", label, err)
-	}
-	var all []resource
-	for _, kind := range kinds.Items {
-		names, version := kind.Spec.Names, servedVersion(kind.Spec.Versions)
-		if version == "" || kind.Spec.Scope != apiextensionsv1.NamespaceScoped || r.knows(schema.GroupKind{Group: kind.Spec.Group, Kind: names.Kind}) {
-			continue
-		}
-		all = append(all, resource{schema.GroupVersionResource{Group: kind.Spec.Group, Version: version, Resource: names.Plural}, names.Kind})
-	}
-	return all, nil
+	return slices.DeleteFunc(kinds, r.knows), err
 }
 
 // knows tells whether a kind is listed anyhow.
-func (r *reading) knows(kind schema.GroupKind) bool {
-	return slices.ContainsFunc(r.known, func(k typedKind) bool { return k.GroupKind == kind }) ||
-		slices.ContainsFunc(services, func(s resource) bool { return s.groupKind() == kind })
+func (r *reading) knows(k kind) bool {
+	same := func(other schema.GroupKind) bool { return other == k.GroupKind() }
+	return slices.ContainsFunc(r.known, func(t typedKind) bool { return same(t.GroupKind) }) ||
+		slices.ContainsFunc(services, func(s kind) bool { return same(s.GroupKind()) })
 }
 
-// servedVersion is the version in which objects are stored, or else any that is
-// served.
-func servedVersion(versions []apiextensionsv1.CustomResourceDefinitionVersion) string {
-	name := ""
-	for _, v := range versions {
-		if v.Served && (v.Storage || name == "") {
-			name = v.Name
-		}
-	}
-	return name
-}
-
-// untyped lists kinds of any shape and adds their objects.
-func (r *reading) untyped(ctx context.Context, resources []resource, to *[]unstructured.Unstructured) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(listsAtOnce)
-	for _, resource := range resources {
-		group.Go(func() error {
-			items, err := r.items(ctx, resource)
-			return r.settle(resource.groupKind(), err, func() { *to = append(*to, items...) })
-		})
-	}
-	return group.Wait()
-}
-
-func (r *reading) items(ctx context.Context, at resource) ([]unstructured.Unstructured, error) {
-	path := "/apis/" + at.GroupVersion().String()
-	if at.Group == "" {
-		path = "/api/" + at.Version
-	}
-	if r.namespace != "" {
-		path += "/namespaces/" + r.namespace
-	}
-	response, err := r.cluster.Do(ctx, http.MethodGet, path+"/"+at.Resource, nil, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	raw, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, err
-	}
-	var list unstructured.UnstructuredList
-	if err := list.UnmarshalJSON(raw); err != nil {
-		return nil, err
-	}
-	return list.Items, nil
+// untyped lists a kind of any shape and adds its objects.
+func (r *reading) untyped(ctx context.Context, k kind, to *[]unstructured.Unstructured) error {
+	list := k.list()
+	err := r.cluster.List(ctx, list, client.InNamespace(r.namespace))
+	return r.settle(k.GroupKind(), err, func() { *to = append(*to, list.Items...) })
 }
 
 // settle keeps what was listed of a kind, or leaves the kind out.
