@@ -225,6 +225,7 @@ func TestMemoryLimitEndsTheContainer(t *testing.T) {
 		if reasons = append(reasons, end.Reason); end.Reason == "OOMKilled" {
 			return
 		}
+		t.Logf("%s ended with %s: its reason was lost", name, end.Reason)
 	}
 	t.Errorf("ended with %v, want OOMKilled", reasons)
 }
