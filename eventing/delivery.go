@@ -7,9 +7,13 @@ import (
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 
+	"github.com/knit-dev/knit/functions/api/deadletter"
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 )
 
+// makeDelivery leaves a Function's events to the delivery of their broker or
+// channel when it says nothing. A delivery of its own replaces that as a whole, so
+// it names the platform's dead-letter sink unless the Function names another.
 func makeDelivery(namespace string, d *v1alpha1.Delivery) (*eventingduckv1.DeliverySpec, error) {
 	if d == nil {
 		return nil, nil
@@ -18,6 +22,11 @@ func makeDelivery(namespace string, d *v1alpha1.Delivery) (*eventingduckv1.Deliv
 	if d.BackoffPolicy != nil {
 		policy := eventingduckv1.BackoffPolicyType(*d.BackoffPolicy)
 		spec.BackoffPolicy = &policy
+	}
+	if d.DeadLetterSink == nil {
+		sink, err := apis.ParseURL(deadletter.SinkURL)
+		spec.DeadLetterSink = &duckv1.Destination{URI: sink}
+		return spec, err
 	}
 	var err error
 	if spec.DeadLetterSink, err = makeDestination(namespace, d.DeadLetterSink); err != nil {

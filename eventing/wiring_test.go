@@ -128,7 +128,7 @@ func TestAChannelIsSubscribedTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"channel":{"kind":"Channel","name":"orders","apiVersion":"messaging.knative.dev/v1"},"subscriber":{"ref":` + service + `},"reply":{"uri":"http://a.example/"},"delivery":{"retry":2}}`
+	want := `{"channel":{"kind":"Channel","name":"orders","apiVersion":"messaging.knative.dev/v1"},"subscriber":{"ref":` + service + `},"reply":{"uri":"http://a.example/"},"delivery":{"deadLetterSink":{"uri":"http://knit-dead-letters.knit-system.svc"},"retry":2}}`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -20,6 +20,7 @@ const knitModule = "github.com/knit-dev/knit"
 func commands(dir string) []images.Command {
 	return []images.Command{
 		{Name: controlplaneImage, Package: knitModule + "/deploy/controlplane", Dir: dir},
+		{Name: natsImage, Package: "github.com/nats-io/nats-server/v2", Dir: dir},
 		{Name: fetchImage, Package: knitModule + "/builder/fetch", Dir: dir},
 	}
 }

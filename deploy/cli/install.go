@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,10 +33,13 @@ const (
 	controlplaneImage = "knit/controlplane"
 	fetchImage        = "knit/fetch"
 	builderImage      = "knit/builder"
+	natsImage         = "knit/nats-server"
+
+	lettersName = "knit-dead-letters"
 )
 
 // imageNames are the images of an installation.
-var imageNames = []string{controlplaneImage, fetchImage, builderImage}
+var imageNames = []string{controlplaneImage, fetchImage, builderImage, natsImage}
 
 // installer is one run of `knit install`.
 type installer struct {
@@ -174,14 +180,13 @@ func (i *installer) settleImages(ctx context.Context, settings *platform) error 
 	if i.images == nil {
 		i.images = map[string]string{}
 	}
-	if i.images[controlplaneImage] == "" {
-		var running appsv1.Deployment
-		err := i.cluster.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: deploymentName}, &running)
-		if err == nil && len(running.Spec.Template.Spec.Containers) > 0 {
-			i.images[controlplaneImage] = running.Spec.Template.Spec.Containers[0].Image
-		} else if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("read Deployment %s/%s: %w", systemNamespace, deploymentName, err)
-		}
+	var controlplane appsv1.Deployment
+	if err := i.keepImage(ctx, controlplaneImage, deploymentName, &controlplane, &controlplane.Spec.Template.Spec); err != nil {
+		return err
+	}
+	var letters appsv1.StatefulSet
+	if err := i.keepImage(ctx, natsImage, lettersName, &letters, &letters.Spec.Template.Spec); err != nil {
+		return err
 	}
 	if ref := i.images[fetchImage]; ref != "" {
 		settings.FetchImage = ref
@@ -189,7 +194,10 @@ func (i *installer) settleImages(ctx context.Context, settings *platform) error 
 	if ref := i.images[builderImage]; ref != "" {
 		settings.BuilderImage = ref
 	}
-	for name, ref := range map[string]string{controlplaneImage: i.images[controlplaneImage], fetchImage: settings.FetchImage, builderImage: settings.BuilderImage} {
+	for name, ref := range map[string]string{
+		controlplaneImage: i.images[controlplaneImage], natsImage: i.images[natsImage],
+		fetchImage: settings.FetchImage, builderImage: settings.BuilderImage,
+	} {
 		if ref == "" {
 			return cmdline.Advise(cmdline.Usagef("no image %s: none is installed yet and none was named", name),
 				"build Knit's images with --from <folder of Knit's repository>, or name each with --image name=reference")
@@ -198,9 +206,25 @@ func (i *installer) settleImages(ctx context.Context, settings *platform) error 
 	return nil
 }
 
+// keepImage takes the image of a workload that runs already, unless another was
+// named. pod is the part of the workload that is read into it.
+func (i *installer) keepImage(ctx context.Context, image, name string, workload client.Object, pod *corev1.PodSpec) error {
+	if i.images[image] != "" {
+		return nil
+	}
+	err := i.cluster.Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: name}, workload)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read %T %s/%s: %w", workload, systemNamespace, name, err)
+	}
+	if err == nil && len(pod.Containers) > 0 {
+		i.images[image] = pod.Containers[0].Image
+	}
+	return nil
+}
+
 // objects are the rendered manifests with the settings of this cluster.
 func (i *installer) objects(ctx context.Context, settings platform) ([]*unstructured.Unstructured, error) {
-	objects, err := render(i.overlay, map[string]string{controlplaneImage: i.images[controlplaneImage]})
+	objects, err := render(i.overlay, map[string]string{controlplaneImage: i.images[controlplaneImage], natsImage: i.images[natsImage]})
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +232,11 @@ func (i *installer) objects(ctx context.Context, settings platform) ([]*unstruct
 	if err != nil {
 		return nil, err
 	}
+	login, err := letterLogin(ctx, i.cluster)
+	if err != nil {
+		return nil, err
+	}
+	objects = append(objects, login...)
 	own := append(settings.objects(), policy, settings.Git.policy())
 	hash := sha256.New()
 	for _, object := range own {
@@ -223,6 +252,25 @@ func (i *installer) objects(ctx context.Context, settings platform) ([]*unstruct
 		objects = append(objects, u)
 	}
 	return objects, stampSettings(objects, hex.EncodeToString(hash.Sum(nil))[:16])
+}
+
+// letterLogin is the Secret with the login to the store of dead letters, unless
+// there is one. The control plane would make it, too; but a pod that waits for a
+// Secret looks for it again only after ten seconds.
+func letterLogin(ctx context.Context, c client.Client) ([]*unstructured.Unstructured, error) {
+	login := &unstructured.Unstructured{Object: map[string]any{"stringData": map[string]any{"password": "k" + rand.Text()}}}
+	login.SetAPIVersion("v1")
+	login.SetKind("Secret")
+	login.SetNamespace(systemNamespace)
+	login.SetName(lettersName)
+	err := c.Get(ctx, client.ObjectKeyFromObject(login), login.DeepCopy())
+	if apierrors.IsNotFound(err) {
+		return []*unstructured.Unstructured{login}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", describe(login), err)
+	}
+	return nil, nil
 }
 
 // stampSettings marks the control plane's pods with the settings, which they
@@ -266,6 +314,11 @@ func (i *installer) waitReady(ctx context.Context) error {
 		return err
 	}
 	i.progress.Done("Available", "Deployment %s/%s", systemNamespace, deploymentName)
+	i.progress.Doing("waiting for the store of dead letters")
+	if err := kept(ctx, i.cluster, systemNamespace, lettersName); err != nil {
+		return err
+	}
+	i.progress.Done("Keeping", "StatefulSet %s/%s", systemNamespace, lettersName)
 	i.progress.Doing("waiting for the function service")
 	if err := served(ctx, i.cluster, apiServiceName); err != nil {
 		return err

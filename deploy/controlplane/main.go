@@ -39,6 +39,9 @@ type options struct {
 	health         string
 	metrics        string
 	registryCA     string
+	letters        string
+	letterStore    string
+	letterReplicas int
 	qps            float64
 	burst          int
 }
@@ -54,6 +57,9 @@ func (o *options) add(flags *flag.FlagSet) {
 	flags.StringVar(&o.health, "health-address", ":8081", "address of /healthz and /readyz")
 	flags.StringVar(&o.metrics, "metrics-address", "127.0.0.1:8080", "address of /metrics; 0 for none")
 	flags.StringVar(&o.registryCA, "registry-ca", "/etc/knit/registry-ca/ca.crt", "PEM file with the registry's certificate authorities, besides the system's; may be absent")
+	flags.StringVar(&o.letters, "dead-letter-listen", ":8090", "address of the dead-letter sink")
+	flags.StringVar(&o.letterStore, "dead-letter-store", "nats://knit-dead-letter-store."+namespace+".svc:4222", "address of the JetStream server that keeps dead letters")
+	flags.IntVar(&o.letterReplicas, "dead-letter-replicas", 1, "how many JetStream servers keep each dead letter: 1, 3 or 5")
 	flags.Float64Var(&o.qps, "kube-qps", 50, "requests a second to the API server, sustained")
 	flags.IntVar(&o.burst, "kube-burst", 100, "requests to the API server, at once")
 }
@@ -66,6 +72,8 @@ func (o *options) check(args []string) error {
 		return errors.New("--namespace and --build-namespace must not be empty")
 	case o.namespace == o.buildNamespace:
 		return errors.New("--build-namespace must be another than --namespace: builds run foreign code")
+	case o.letterReplicas < 1 || o.letterReplicas > 5 || o.letterReplicas%2 == 0:
+		return fmt.Errorf("--dead-letter-replicas=%d is none of 1, 3 and 5", o.letterReplicas)
 	case o.qps <= 0 || o.burst <= 0:
 		return errors.New("--kube-qps and --kube-burst must be positive")
 	}

@@ -29,11 +29,12 @@ func TestFlags(t *testing.T) {
 		args []string
 		want string // part of the error; "" when there is none
 	}{
-		"defaults":             {},
-		"a word":               {[]string{"start"}, `unexpected argument "start"`},
-		"builds beside itself": {[]string{"--build-namespace=knit-system"}, "foreign code"},
-		"no requests allowed":  {[]string{"--kube-qps=0"}, "must be positive"},
-		"no namespace":         {[]string{"--namespace="}, "must not be empty"},
+		"defaults":                 {},
+		"a word":                   {[]string{"start"}, `unexpected argument "start"`},
+		"builds beside itself":     {[]string{"--build-namespace=knit-system"}, "foreign code"},
+		"no requests allowed":      {[]string{"--kube-qps=0"}, "must be positive"},
+		"an even number of stores": {[]string{"--dead-letter-replicas=2"}, "none of 1, 3 and 5"},
+		"no namespace":             {[]string{"--namespace="}, "must not be empty"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

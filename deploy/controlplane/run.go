@@ -23,6 +23,7 @@ import (
 	buildcontroller "github.com/knit-dev/knit/builder/controller"
 	"github.com/knit-dev/knit/builder/registry"
 	"github.com/knit-dev/knit/eventing"
+	"github.com/knit-dev/knit/eventing/deadletters"
 	functioncontroller "github.com/knit-dev/knit/functions/controller"
 	"github.com/knit-dev/knit/functions/service"
 	schedulecontroller "github.com/knit-dev/knit/scheduler/controller"
@@ -81,6 +82,7 @@ func (o options) manager() ctrl.Options {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(corev1.AddToScheme(scheme))
 	utilruntime.Must(service.AddToScheme(scheme))
+	utilruntime.Must(deadletters.AddToScheme(scheme))
 	wait := drain
 	return ctrl.Options{
 		Scheme: scheme,
@@ -108,10 +110,20 @@ func addService(ctx context.Context, mgr ctrl.Manager, o options, kube kubernete
 	if err != nil {
 		return err
 	}
+	letters, err := deadletters.New(ctx, deadletters.Options{
+		Store: o.letterStore, Replicas: o.letterReplicas, Listen: o.letters,
+		Secrets: kube.CoreV1().Secrets(o.namespace), Reader: mgr.GetClient(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := mgr.Add(letters); err != nil {
+		return err
+	}
 	options := service.Options{
 		Listen: o.listen, Kube: kube, Aggregator: aggregation, Reader: mgr.GetAPIReader(),
 		Registry: platform.Registry, Prefix: platform.RegistryPrefix, Transport: transport,
-		Namespace: o.namespace, BuildNamespace: o.buildNamespace,
+		Namespace: o.namespace, BuildNamespace: o.buildNamespace, DeadLetters: letters,
 	}
 	server, err := service.New(options)
 	if err != nil {

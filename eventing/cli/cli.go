@@ -1,5 +1,5 @@
 // Package cli holds the commands about events: knit event send and types,
-// knit graph, and those for Knative's own objects, hand-written ones too: knit
+// knit deadletter, knit graph, and those for Knative's own objects, hand-written ones too: knit
 // broker, trigger, channel, subscription, source, sequence and parallel. main.go assembles them.
 // They reach the cluster through the API server with the caller's kubeconfig,
 // and never import a controller.
@@ -27,6 +27,7 @@ import (
 func Commands(env *cmdline.Env) []*cobra.Command {
 	return []*cobra.Command{
 		cmdline.Parent("event", "Send events, and see which types of them there are", sendCommand(env), eventTypesCommand(env)),
+		deadLetterCommand(env),
 		graphCommand(env),
 		parent(env, brokers, createBroker(env)),
 		parent(env, triggers, createTrigger(env)),

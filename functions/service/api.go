@@ -16,6 +16,7 @@ type api struct {
 	sboms   http.Handler
 	invoke  http.Handler
 	written http.Handler
+	letters http.Handler
 }
 
 func newAPI(o Options) *api {
@@ -42,6 +43,7 @@ func newAPI(o Options) *api {
 			calls:     newSlots(o.Invocations),
 			timeout:   invokeTimeout,
 		},
+		letters: &deadLetterHandler{letters: o.DeadLetters, calls: newSlots(deadLetterReaders), now: time.Now},
 	}
 }
 
@@ -52,11 +54,15 @@ func (o Options) store() *store {
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	info, ok := request.RequestInfoFrom(r.Context())
 	if !ok || !info.IsResourceRequest || info.APIGroup != Group || info.APIVersion != Version ||
-		info.Namespace == "" || info.Name == "" || len(info.Parts) > 3 {
+		info.Namespace == "" || len(info.Parts) > 3 {
 		writeError(w, r, noSuchPath(r))
 		return
 	}
 	switch {
+	case info.Resource == resourceDeadLetters && info.Subresource == "", info.Resource == resourceRedrives && info.Subresource == "":
+		a.letters.ServeHTTP(w, r)
+	case info.Name == "": // The others have no lists.
+		writeError(w, r, noSuchPath(r))
 	case info.Resource == resourceSources && info.Subresource == "":
 		a.sources.ServeHTTP(w, r)
 	case info.Resource == resourceBuilds && info.Subresource == "log":

@@ -29,9 +29,15 @@ func apiResources() metav1.APIResourceList {
 			{Name: resourceBuilds + "/sbom", Namespaced: true, Kind: "Build", Verbs: metav1.Verbs{"get"}},
 			{Name: resourceFunctions + "/log", Namespaced: true, Kind: "Function", Verbs: metav1.Verbs{"get"}},
 			{Name: resourceFunctions + "/" + subresourceInvoke, Namespaced: true, Kind: "Function", Verbs: metav1.Verbs{"create"}},
+			{Name: resourceDeadLetters, SingularName: "deadletter", Namespaced: true, Kind: "DeadLetter", Verbs: deadLetterVerbs},
+			{Name: resourceRedrives, SingularName: "redrive", Namespaced: true, Kind: "Redrive", Verbs: metav1.Verbs{"create"}},
 		},
 	}
 }
+
+// deadLetterVerbs leaves out "list": a list of letters is no list of objects,
+// and "kubectl get all" must not ask for it.
+var deadLetterVerbs = metav1.Verbs{"get", "deletecollection"}
 
 // aggregatedVersion is the same in the form that kube-apiserver and kubectl ask
 // for first: one document about all groups.
@@ -56,6 +62,8 @@ func aggregatedVersion() discoveryv2.APIVersionDiscovery {
 					{Subresource: "log", ResponseKind: kind("Function"), Verbs: []string{"get"}},
 					{Subresource: subresourceInvoke, ResponseKind: kind("Function"), Verbs: []string{"create"}},
 				}},
+			{Resource: resourceDeadLetters, SingularResource: "deadletter", Scope: discoveryv2.ScopeNamespace, ResponseKind: kind("DeadLetter"), Verbs: deadLetterVerbs},
+			{Resource: resourceRedrives, SingularResource: "redrive", Scope: discoveryv2.ScopeNamespace, ResponseKind: kind("Redrive"), Verbs: []string{"create"}},
 		},
 	}
 }

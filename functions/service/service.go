@@ -31,6 +31,9 @@ const (
 	resourceBuilds    = "builds"
 	resourceFunctions = "functions"
 
+	resourceDeadLetters = "deadletters"
+	resourceRedrives    = "redrives"
+
 	subresourceInvoke = "invoke"
 )
 
@@ -84,6 +87,8 @@ type Options struct {
 	// Invocations is how many functions are called at once through this
 	// replica; one namespace gets at most half of them.
 	Invocations int
+	// DeadLetters keeps events that could not be delivered; nil when nothing does.
+	DeadLetters DeadLetters
 }
 
 // Server is the extension API server.

@@ -12,7 +12,7 @@ import (
 // componentNames is everything that runs, in the order shown to people.
 var componentNames = []string{
 	"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler",
-	"containerd", "kubelet", "kube-proxy", "network-policy", "dns", "registry", "gateway",
+	"containerd", "kubelet", "kube-proxy", "network-policy", "volumes", "dns", "registry", "gateway",
 }
 
 // start runs all components but etcd, each as soon as what it needs is ready;
@@ -40,6 +40,7 @@ func (d *daemon) start(ctx context.Context, config kube.Config) <-chan struct{} 
 		run("kube-proxy", func(ctx context.Context) error { return kube.RunProxy(ctx, config) }, healthy("http://127.0.0.1:10256/healthz"))
 		run("dns", d.runDNS, d.dnsReady)
 		run("network-policy", d.runPolicy(clients), d.always)
+		run("volumes", d.runVolumes(clients), d.always)
 		run("gateway", d.runGateway(clients), d.always)
 		select {
 		case <-containers:

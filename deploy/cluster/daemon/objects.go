@@ -15,13 +15,14 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/knit-dev/knit/deploy/cluster/instance"
+	"github.com/knit-dev/knit/deploy/cluster/volumes"
 )
 
 // FieldManager owns the objects that the daemon applies.
 const FieldManager = "knit-cluster"
 
 // applyObjects makes the objects that tell others about this cluster: the DNS
-// service, and where the registry is and how to log in to it.
+// service, where the registry is and how to log in to it, and the storage class.
 func (d *daemon) applyObjects(ctx context.Context, client kubernetes.Interface) error {
 	opts := metav1.ApplyOptions{FieldManager: FieldManager, Force: true}
 	core := client.CoreV1()
@@ -45,6 +46,9 @@ func (d *daemon) applyObjects(ctx context.Context, client kubernetes.Interface) 
 	}
 	if _, err := core.Secrets("kube-system").Apply(ctx, secret, opts); err != nil {
 		return fmt.Errorf("apply secret knit-registry: %w", err)
+	}
+	if _, err := client.StorageV1().StorageClasses().Apply(ctx, volumes.Class(), opts); err != nil {
+		return fmt.Errorf("apply storage class %s: %w", volumes.ClassName, err)
 	}
 	return nil
 }

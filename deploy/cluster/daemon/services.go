@@ -16,6 +16,7 @@ import (
 	"github.com/knit-dev/knit/deploy/cluster/instance"
 	"github.com/knit-dev/knit/deploy/cluster/policy"
 	"github.com/knit-dev/knit/deploy/cluster/registry"
+	"github.com/knit-dev/knit/deploy/cluster/volumes"
 )
 
 // The parts of the cluster that are Knit's own, each an adapter between the
@@ -40,6 +41,13 @@ func (d *daemon) runPolicy(client kubernetes.Interface) func(context.Context) er
 			return err
 		}
 		return e.Run(ctx)
+	}
+}
+
+func (d *daemon) runVolumes(client kubernetes.Interface) func(context.Context) error {
+	return func(ctx context.Context) error {
+		p := volumes.Provisioner{Root: d.Instance.Path("volumes"), Node: instance.NodeName}
+		return p.Run(ctx, client)
 	}
 }
 

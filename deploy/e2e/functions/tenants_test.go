@@ -148,6 +148,8 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 		"build explain": {"build", "explain", build}, "build cancel": {"build", "cancel", build}, "build sbom": {"build", "sbom", build},
 		"build rebase": {"build", "rebase", "hello"}, "build rebase --all": {"build", "rebase", "--all"},
 		"event send": {"event", "send", "--type", "dev.knit.hello"}, "schedule list": {"schedule", "list"}, "schedule describe": {"schedule", "describe", "hello-every-minute"},
+		"deadletter list": {"deadletter", "list"}, "deadletter show": {"deadletter", "show", "1"},
+		"deadletter redrive": {"deadletter", "redrive", "--all"}, "deadletter purge": {"deadletter", "purge", "--all"},
 		"schedule next": {"schedule", "next", "hello-every-minute"},
 	}
 	for name, args := range commands {
@@ -178,6 +180,7 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 		"builds/" + build + "/sbom": "GET HEAD POST", "builds/nothing/sbom": "GET",
 		"functions/hello/log": "GET HEAD POST DELETE", "functions/nothing/log": "GET",
 		"functions/hello/invoke": "POST GET HEAD PUT PATCH DELETE OPTIONS", "functions/hello/invoke?method=GET&path=/": "POST", "functions/nothing/invoke": "POST",
+		"deadletters": "GET HEAD POST DELETE", "deadletters/1": "GET DELETE", "redrives": "GET POST DELETE", "redrives/1": "POST",
 		"functions/hello": "GET", "functions/hello/other": "GET POST",
 	}
 	for path, methods := range requests {

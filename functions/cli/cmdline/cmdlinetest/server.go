@@ -50,6 +50,8 @@ type server struct {
 	logs     string                                // folder of logs
 	hold     string                                // folder with a file for each path that never answers
 	refused  string                                // folder with a file for each resource that is refused
+	answers  string                                // folder of answers of the extension API
+	asked    map[string]int                        // how often each of them was asked for
 	requests *os.File
 	changes  int // how often an object was written
 }
@@ -63,6 +65,7 @@ func newServer(dir string, env func(string) string) (*server, error) {
 		objects: map[string]*unstructured.Unstructured{}, statuses: map[string][]map[string]any{},
 		sources: map[string]bool{}, parts: map[string][]byte{}, logs: filepath.Join(dir, "logs"), hold: filepath.Join(dir, "hold"),
 		refused: filepath.Join(dir, "refused"), requests: requests,
+		answers: filepath.Join(dir, "answers"), asked: map[string]int{},
 	}
 	return s, errors.Join(s.load(filepath.Join(dir, "cluster"), env), s.loadStatuses(filepath.Join(dir, "status"), env))
 }
@@ -181,6 +184,7 @@ func (s *server) held(r *http.Request) bool {
 func (s *server) service(w http.ResponseWriter, r *http.Request) {
 	name := filepath.Base(r.URL.Path)
 	switch {
+	case s.refuses(w, r), s.scripted(w, r):
 	case strings.HasSuffix(r.URL.Path, "/invoke"):
 		s.invoke(w, r)
 	case strings.HasSuffix(r.URL.Path, "/sbom"):
