@@ -158,27 +158,6 @@ func unavailable(d *appsv1.Deployment) string {
 	return fmt.Sprintf("%d of %d replicas are ready", min(d.Status.UpdatedReplicas, d.Status.AvailableReplicas), want)
 }
 
-// kept waits until every replica of a StatefulSet is of the wanted version and
-// ready.
-func kept(ctx context.Context, c client.Client, namespace, name string) error {
-	s := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	err := waitFor(ctx, c, s, fmt.Sprintf("StatefulSet %s/%s", namespace, name), func() string {
-		want := int32(1)
-		if s.Spec.Replicas != nil {
-			want = *s.Spec.Replicas
-		}
-		ready := min(s.Status.UpdatedReplicas, s.Status.ReadyReplicas)
-		if s.Status.ObservedGeneration < s.Generation || ready < want {
-			return fmt.Sprintf("%d of %d replicas are ready", ready, want)
-		}
-		return ""
-	})
-	if err != nil {
-		return cmdline.Advise(err, "it needs a volume: look at `kubectl -n %s describe pvc,pods` and at the default of `kubectl get storageclass`", namespace)
-	}
-	return nil
-}
-
 // served waits until the API server can reach the extension API.
 func served(ctx context.Context, c client.Client, name string) error {
 	api := &apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: name}}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,8 +32,6 @@ const (
 	fetchImage        = "knit/fetch"
 	builderImage      = "knit/builder"
 	natsImage         = "knit/nats-server"
-
-	lettersName = "knit-dead-letters"
 )
 
 // imageNames are the images of an installation.
@@ -252,25 +248,6 @@ func (i *installer) objects(ctx context.Context, settings platform) ([]*unstruct
 		objects = append(objects, u)
 	}
 	return objects, stampSettings(objects, hex.EncodeToString(hash.Sum(nil))[:16])
-}
-
-// letterLogin is the Secret with the login to the store of dead letters, unless
-// there is one. The control plane would make it, too; but a pod that waits for a
-// Secret looks for it again only after ten seconds.
-func letterLogin(ctx context.Context, c client.Client) ([]*unstructured.Unstructured, error) {
-	login := &unstructured.Unstructured{Object: map[string]any{"stringData": map[string]any{"password": "k" + rand.Text()}}}
-	login.SetAPIVersion("v1")
-	login.SetKind("Secret")
-	login.SetNamespace(systemNamespace)
-	login.SetName(lettersName)
-	err := c.Get(ctx, client.ObjectKeyFromObject(login), login.DeepCopy())
-	if apierrors.IsNotFound(err) {
-		return []*unstructured.Unstructured{login}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", describe(login), err)
-	}
-	return nil, nil
 }
 
 // stampSettings marks the control plane's pods with the settings, which they

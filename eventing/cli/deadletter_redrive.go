@@ -90,11 +90,17 @@ func (d *redriving) run(ctx context.Context, ids []string) error {
 	defer d.progress.Clear()
 	for more := true; more; more = request.After != 0 {
 		if request.After, err = d.some(ctx, request); err != nil {
-			err = cmdline.Advise(err, "run it again: what was delivered is gone from the dead letters, and the rest is still there")
 			break
 		}
 	}
 	d.progress.Clear()
+	switch {
+	case err == nil:
+		return d.report()
+	case len(d.outcomes) == 0:
+		return err
+	}
+	err = cmdline.Advise(err, "run it again: what was delivered is gone from the dead letters, and the rest is still there")
 	return errors.Join(err, d.report())
 }
 

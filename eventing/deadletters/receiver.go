@@ -100,15 +100,15 @@ func (h *Receiver) keep(ctx context.Context, namespace string, r *http.Request) 
 	}
 	letter, fromBroker := takeReason(e)
 	letter.Time, letter.DataLost = h.now().UTC(), lost
-	if letter.Traceparent = r.Header.Get("Traceparent"); len(letter.Traceparent) > maxTrace {
-		letter.Traceparent = ""
+	if trace := r.Header.Get("Traceparent"); len(trace) <= maxTrace {
+		letter.Traceparent = trace
 	}
 	raw, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	if len(raw) > MaxEvent {
-		lost, e.DataEncoded, letter.DataLost = true, nil, true
+		e.DataEncoded, letter.DataLost = nil, true
 		if raw, err = json.Marshal(e); err != nil || len(raw) > MaxEvent {
 			return fmt.Errorf("%w that can be kept: its attributes alone have %d bytes", errMalformed, len(raw))
 		}
