@@ -10,6 +10,8 @@ const (
 	DefaultStartTimeout  = time.Minute
 	DefaultBuildDeadline = 15 * time.Minute
 	DefaultCatchUpWindow = time.Hour
+	DefaultSinkTimeout   = time.Minute
+	DefaultHistoryLimit  = 20
 	DefaultEventType     = "dev.knit.schedule.tick"
 	DefaultTimeZone      = "UTC"
 )
@@ -56,6 +58,33 @@ func (s ScheduleSpec) Window() time.Duration {
 		return DefaultCatchUpWindow
 	}
 	return s.CatchUpWindow.Duration
+}
+
+// Delay is by less than what planned times are put off.
+func (s ScheduleSpec) Delay() time.Duration {
+	if s.Jitter == nil {
+		return 0
+	}
+	return s.Jitter.Duration
+}
+
+// SinkTimeout is how long the sink may take to answer one attempt.
+func (s ScheduleSpec) SinkTimeout() time.Duration {
+	if s.Timeout == nil {
+		return DefaultSinkTimeout
+	}
+	return s.Timeout.Duration
+}
+
+// Overlaps is the policy about overlaps.
+func (s ScheduleSpec) Overlaps() OverlapPolicy { return or(s.Overlap, OverlapBufferAll) }
+
+// History is how many actions the status keeps.
+func (s ScheduleSpec) History() int {
+	if s.HistoryLimit == nil {
+		return DefaultHistoryLimit
+	}
+	return int(*s.HistoryLimit)
 }
 
 // Zone is the name of the time zone.
