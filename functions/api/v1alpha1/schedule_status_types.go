@@ -57,9 +57,8 @@ type ScheduleAction struct {
 type ActiveAction struct {
 	// PlannedTime is when it should happen, but for the jitter.
 	PlannedTime metav1.Time `json:"plannedTime"`
-	// DueTime is PlannedTime with the jitter; the same when empty.
-	// +optional
-	DueTime *metav1.Time `json:"dueTime,omitempty"`
+	// Deadline is until when it is tried.
+	Deadline metav1.Time `json:"deadline"`
 	// ID of the event.
 	ID string `json:"id"`
 	// Request that asked for it; empty for the timetable's own.
@@ -129,10 +128,11 @@ type ScheduleStatus struct {
 	// +optional
 	NextTime *metav1.Time `json:"nextTime,omitempty"`
 
-	// Active are the actions under way that could not be settled at once.
+	// Active are the actions under way that could not be settled at once: up to
+	// 10 of the timetable, and one of each request.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:MaxItems=26
 	Active []ActiveAction `json:"active,omitempty"`
 
 	// Buffered is the planned time that waits, with the overlap policy BufferOne.

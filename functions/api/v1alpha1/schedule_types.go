@@ -98,9 +98,10 @@ type ScheduleSpec struct {
 	// +kubebuilder:validation:Maximum=100
 	HistoryLimit *int32 `json:"historyLimit,omitempty"`
 
-	// Requests ask for actions beside the timetable: one now, or those of a time
-	// that is over. Each is acted on once; status.requests says how far it is. A
-	// request that is taken out of the list is not gone on with.
+	// Requests ask for actions beside the timetable, to which neither a suspension
+	// nor the overlap policy applies: one now, or those of a time that is over.
+	// Each is acted on once; status.requests says how far it is. A request that is
+	// taken out of the list is not gone on with.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -147,8 +148,7 @@ const (
 	OverlapAllowAll OverlapPolicy = "AllowAll"
 )
 
-// ScheduleRequest asks for actions beside the timetable, also of a Schedule that
-// is suspended.
+// ScheduleRequest asks for actions beside the timetable.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.at) != has(self.from)",message="set either at, or from and to"
 // +kubebuilder:validation:XValidation:rule="has(self.from) == has(self.to)",message="from and to belong together"

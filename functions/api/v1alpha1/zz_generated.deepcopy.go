@@ -14,10 +14,7 @@ import (
 func (in *ActiveAction) DeepCopyInto(out *ActiveAction) {
 	*out = *in
 	in.PlannedTime.DeepCopyInto(&out.PlannedTime)
-	if in.DueTime != nil {
-		in, out := &in.DueTime, &out.DueTime
-		*out = (*in).DeepCopy()
-	}
+	in.Deadline.DeepCopyInto(&out.Deadline)
 	if in.NextAttemptTime != nil {
 		in, out := &in.NextAttemptTime, &out.NextAttemptTime
 		*out = (*in).DeepCopy()
