@@ -199,7 +199,7 @@ func TestTimesOfOtherKinds(t *testing.T) {
 		reason string
 	}{
 		"seconds":            {Times{Cron: []string{"*/20 * * * * *"}}, "2026-01-01T00:00:01Z", []string{"00:00:20", "00:00:40", "00:01:00"}, ""},
-		"interval":           {Times{Cron: []string{"@every 7m"}}, "2026-01-01T00:00:00Z", []string{"00:05:00", "00:12:00"}, "it counts from 1970"},
+		"interval":           {Times{Cron: []string{"@every 11m"}}, "2026-01-01T00:00:00Z", []string{"00:05:00", "00:16:00"}, "it counts from 1970"},
 		"interval exactly":   {Times{Cron: []string{"@every 1h"}}, "2026-01-01T00:00:00Z", []string{"01:00:00", "02:00:00"}, "after means after"},
 		"interval and start": {Times{Cron: []string{"@every 7m"}, Start: at(t, "2026-01-01T00:01:00Z")}, "2026-01-01T00:00:00Z", []string{"00:01:00", "00:08:00"}, "it counts from the start"},
 		"single times":       {Times{At: []time.Time{at(t, "2026-01-01T03:00:00Z"), at(t, "2026-01-01T01:00:00Z"), at(t, "2026-01-01T01:00:00Z")}}, "2026-01-01T00:00:00Z", []string{"01:00:00", "03:00:00", "never"}, "in their order, none twice"},

@@ -16,16 +16,16 @@ const (
 	clockJump = 500 * time.Millisecond
 )
 
-// clock watches for jumps of the wall clock: it was set, or the machine slept.
+// clockWatch watches for jumps of the wall clock: it was set, or the machine slept.
 // Timers count, and do not see that.
-type clock struct {
+type clockWatch struct {
 	now     func() time.Time
 	cache   client.Reader
 	enqueue func(client.ObjectKey)
 }
 
 // Start implements manager.Runnable.
-func (c *clock) Start(ctx context.Context) error {
+func (c *clockWatch) Start(ctx context.Context) error {
 	ticker := time.NewTicker(clockEvery)
 	defer ticker.Stop()
 	last := c.now()
@@ -50,7 +50,7 @@ func jumped(last, now time.Time) time.Duration {
 	return wall - now.Sub(last)
 }
 
-func (c *clock) lookAtAll(ctx context.Context) {
+func (c *clockWatch) lookAtAll(ctx context.Context) {
 	var all v1alpha1.ScheduleList
 	if err := c.cache.List(ctx, &all); err != nil {
 		log.FromContext(ctx).Error(err, "list schedules; each is looked at in its turn")

@@ -27,8 +27,9 @@ type flight struct {
 	// action is what the attempt is for, as it stood before.
 	action v1alpha1.ActiveAction
 	// begun is when the attempt was asked for.
-	begun  time.Time
-	cancel context.CancelFunc
+	begun     time.Time
+	cancel    context.CancelFunc
+	cancelled bool
 	// outcome is nil while the attempt is under way.
 	outcome *scheduler.Outcome
 }
@@ -151,6 +152,7 @@ func (f *flights) cancel(key client.ObjectKey, id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if d := f.schedules[key]; d != nil && d.all[id] != nil {
+		d.all[id].cancelled = true
 		d.all[id].cancel()
 	}
 }

@@ -54,7 +54,7 @@ func Setup(mgr manager.Manager) error {
 	if err != nil {
 		return fmt.Errorf("set up the controller of Schedules: %w", err)
 	}
-	return mgr.Add(&clock{now: time.Now, cache: mgr.GetClient(), enqueue: news.act})
+	return mgr.Add(&clockWatch{now: time.Now, cache: mgr.GetClient(), enqueue: news.act})
 }
 
 func newReconciler(c client.Client, live client.Reader, sinks Resolver, sender Sender, now func() time.Time, landed func(client.ObjectKey)) *Reconciler {
