@@ -54,7 +54,7 @@ func (d Decider) start() {
 	if waiting := d.status().Buffered; waiting != nil {
 		d.record(v1alpha1.ScheduleAction{PlannedTime: *waiting, Result: v1alpha1.ActionSkipped, Message: "the timetable was changed while it waited"})
 	}
-	d.status().Buffered = nil
+	d.status().Buffered, d.status().ClockSetBackFrom = nil, nil
 	d.status().Timetable = fingerprint
 	d.handled(begin)
 }
@@ -159,9 +159,17 @@ func Paused(s *v1alpha1.Schedule) bool {
 
 // clockSetBack begins anew when the clock shows a time so long before what was
 // handled already that the schedule would stand still. After a step back within
-// the window it waits instead, and nothing happens twice.
+// the window it waits instead, and nothing happens twice. Should the clock come
+// back to what was handled before, because it was wrong meanwhile, that is
+// handled again.
 func (d Decider) clockSetBack() {
-	if d.status().LastHandledTime.Sub(d.Now) > d.spec().Window() {
+	window := d.spec().Window()
+	if before := d.status().ClockSetBackFrom; before != nil && before.Sub(d.Now) <= window {
+		d.handled(before.Time)
+		d.status().ClockSetBackFrom = nil
+	}
+	if last := d.status().LastHandledTime; last.Sub(d.Now) > window {
+		d.status().ClockSetBackFrom = last
 		d.status().LastHandledTime = seconds(d.Now)
 	}
 }
