@@ -114,7 +114,9 @@ func (d Decider) rest() {
 		}
 		d.skipUntil(d.Now, "the schedule was suspended, paused or over")
 	case why != "" && !d.status().Resting:
-		d.skipUntil(d.Now, "the schedule is "+why)
+		if why != over {
+			d.skipUntil(d.Now, "the schedule is "+why)
+		}
 		d.status().Resting = true
 	}
 	if waiting := d.status().Buffered; waiting != nil && why != "" {
@@ -138,6 +140,9 @@ func count(n int) int32 {
 	return int32(n)
 }
 
+// over is why nothing is planned once there were enough actions.
+const over = "over: spec.maxActions is reached"
+
 // restingFor says why nothing is begun; empty when something is.
 func (d Decider) restingFor() string {
 	switch {
@@ -146,7 +151,7 @@ func (d Decider) restingFor() string {
 	case Paused(d.Schedule):
 		return "paused"
 	case d.spec().MaxActions != nil && d.status().Actions >= *d.spec().MaxActions:
-		return "over: spec.maxActions is reached"
+		return over
 	}
 	return ""
 }
