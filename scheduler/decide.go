@@ -54,7 +54,7 @@ func (d Decider) start() {
 	if waiting := d.status().Buffered; waiting != nil {
 		d.record(v1alpha1.ScheduleAction{PlannedTime: *waiting, Result: v1alpha1.ActionSkipped, Message: "the timetable was changed while it waited"})
 	}
-	d.status().Buffered = nil
+	d.status().Buffered, d.status().ClockSetBackFrom = nil, nil
 	d.status().Timetable = fingerprint
 	d.handled(begin)
 }
@@ -114,7 +114,9 @@ func (d Decider) rest() {
 		}
 		d.skipUntil(d.Now, "the schedule was suspended, paused or over")
 	case why != "" && !d.status().Resting:
-		d.skipUntil(d.Now, "the schedule is "+why)
+		if why != over {
+			d.skipUntil(d.Now, "the schedule is "+why)
+		}
 		d.status().Resting = true
 	}
 	if waiting := d.status().Buffered; waiting != nil && why != "" {
@@ -138,6 +140,9 @@ func count(n int) int32 {
 	return int32(n)
 }
 
+// over is why nothing is planned once there were enough actions.
+const over = "over: spec.maxActions is reached"
+
 // restingFor says why nothing is begun; empty when something is.
 func (d Decider) restingFor() string {
 	switch {
@@ -146,7 +151,7 @@ func (d Decider) restingFor() string {
 	case Paused(d.Schedule):
 		return "paused"
 	case d.spec().MaxActions != nil && d.status().Actions >= *d.spec().MaxActions:
-		return "over: spec.maxActions is reached"
+		return over
 	}
 	return ""
 }
@@ -159,9 +164,17 @@ func Paused(s *v1alpha1.Schedule) bool {
 
 // clockSetBack begins anew when the clock shows a time so long before what was
 // handled already that the schedule would stand still. After a step back within
-// the window it waits instead, and nothing happens twice.
+// the window it waits instead, and nothing happens twice. Should the clock come
+// back to what was handled before, because it was wrong meanwhile, that is
+// handled again.
 func (d Decider) clockSetBack() {
-	if d.status().LastHandledTime.Sub(d.Now) > d.spec().Window() {
+	window := d.spec().Window()
+	if before := d.status().ClockSetBackFrom; before != nil && before.Sub(d.Now) <= window {
+		d.handled(before.Time)
+		d.status().ClockSetBackFrom = nil
+	}
+	if last := d.status().LastHandledTime; last.Sub(d.Now) > window {
+		d.status().ClockSetBackFrom = last
 		d.status().LastHandledTime = seconds(d.Now)
 	}
 }

@@ -250,7 +250,7 @@ func TestMaxActions(t *testing.T) {
 	p.at("10:10:00")
 	p.end("10:10:01", "10:10:00", nil)
 	p.at("10:20:00")
-	p.expect(p.end("10:20:01", "10:20:00", nil), "10:10 Delivered; 10:20 Delivered")
+	p.expect(p.end("10:30:01", "10:20:00", nil), "10:10 Delivered; 10:20 Delivered")
 	p.expect(p.at("11:20:00"), "10:10 Delivered; 10:20 Delivered")
 	if _, ok := p.decider("11:20:00").Upcoming(); ok {
 		t.Error("it still plans")

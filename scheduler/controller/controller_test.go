@@ -30,6 +30,8 @@ type world struct {
 	key client.ObjectKey
 	// process is what a crash ends.
 	process  *Reconciler
+	// survives says that a crash is only an API server that did not answer.
+	survives bool
 	landings chan client.ObjectKey
 
 	mu   sync.Mutex
@@ -133,7 +135,7 @@ func (w *world) look(crash reconciletest.Crash) (result ctrl.Result, writes int,
 	r.Client, r.read.cache, r.read.live = c, c, c
 	result, err = r.Reconcile(context.Background(), ctrl.Request{NamespacedName: w.key})
 	w.settle()
-	if *count >= crash.At && crash.At > 0 {
+	if *count >= crash.At && crash.At > 0 && !w.survives {
 		w.process = nil
 	}
 	return result, *count, err

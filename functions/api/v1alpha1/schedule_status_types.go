@@ -123,6 +123,12 @@ type ScheduleStatus struct {
 	// +optional
 	LastHandledTime *metav1.Time `json:"lastHandledTime,omitempty"`
 
+	// ClockSetBackFrom is LastHandledTime from before the clock was set back by
+	// more than the catch-up window. Once the clock shows that time again, nothing
+	// up to it happens a second time.
+	// +optional
+	ClockSetBackFrom *metav1.Time `json:"clockSetBackFrom,omitempty"`
+
 	// NextTime is the next planned time, with its jitter; empty while nothing is
 	// planned.
 	// +optional

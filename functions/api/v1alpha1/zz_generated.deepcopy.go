@@ -1153,6 +1153,10 @@ func (in *ScheduleStatus) DeepCopyInto(out *ScheduleStatus) {
 		in, out := &in.LastHandledTime, &out.LastHandledTime
 		*out = (*in).DeepCopy()
 	}
+	if in.ClockSetBackFrom != nil {
+		in, out := &in.ClockSetBackFrom, &out.ClockSetBackFrom
+		*out = (*in).DeepCopy()
+	}
 	if in.NextTime != nil {
 		in, out := &in.NextTime, &out.NextTime
 		*out = (*in).DeepCopy()
