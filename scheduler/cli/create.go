@@ -75,13 +75,14 @@ func (c *creation) run(cmd *cobra.Command, name string) error {
 	if c.dryRun == dryRunClient {
 		return c.print(schedule)
 	}
-	cluster, err := c.env.Connect(newScheme())
+	cluster, err := c.env.Connect(sinkScheme())
 	if err != nil {
 		return err
 	}
 	if err := c.send(cmd.Context(), cluster, schedule); err != nil {
 		return err
 	}
+	c.note(cmd.Context(), cluster, schedule)
 	return c.print(schedule)
 }
 

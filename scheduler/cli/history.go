@@ -90,10 +90,18 @@ func (h *history) show(ctx context.Context, env *cmdline.Env, cluster *cmdline.C
 		return nil
 	}
 	if len(actions) == 0 {
-		fmt.Fprintf(env.Err, "Schedule %s has none yet.\n", name)
+		fmt.Fprintf(env.Err, "%s of schedule %s yet.\n", none(h.wanted), name)
 		return nil
 	}
 	return actionTable(actions).Write(env.Out, h.format)
+}
+
+// none says that nothing is in the history, or nothing of what was asked for.
+func none(wanted []string) string {
+	if len(wanted) == 0 {
+		return "No actions"
+	}
+	return "No actions that ended as " + strings.Join(wanted, " or ")
 }
 
 func actionTable(actions []v1alpha1.ScheduleAction) cmdline.Table {

@@ -2,11 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
@@ -40,18 +41,32 @@ func (w *waiting) run(ctx context.Context) error {
 			return false, fmt.Errorf("request %s was taken out of schedule %s while it was waited for", w.request, w.schedule)
 		}
 		status := requestStatus(s, w.request)
-		text = progressText(status)
-		w.progress.Doing("%s of %d: %s", w.request, w.planned, cmdline.Plain(text))
+		text = cmdline.Plain(progressText(status) + hindrance(s, w.request))
+		w.progress.Doing("%s: %d planned, %s", w.request, w.planned, text)
 		return status != nil && status.Done, nil
 	})
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		err = cmdline.Timeout(fmt.Errorf("wait for request %s of schedule %s: %w: %s", w.request, w.schedule, ctx.Err(), cmdline.Plain(text)))
+	if ctx.Err() != nil {
+		err = fmt.Errorf("wait for request %s of schedule %s: %w: %s", w.request, w.schedule, ctx.Err(), text)
 		return cmdline.Advise(err, "it goes on without you; see how far it is with `knit schedule describe %s -n %s`", w.schedule, w.cluster.Namespace)
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	return w.report(s, requestStatus(s, w.request))
+}
+
+// hindrance is what keeps a request from going on, as far as the status says.
+func hindrance(s *v1alpha1.Schedule, request string) string {
+	for _, a := range s.Status.Active {
+		if a.Request == request && a.Message != "" {
+			return fmt.Sprintf("; %s: %s", activeText(a), a.Message)
+		}
+	}
+	ready := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReady)
+	if ready != nil && ready.Status == metav1.ConditionFalse && ready.ObservedGeneration == s.Generation {
+		return fmt.Sprintf("; %s: %s", ready.Reason, ready.Message)
+	}
+	return ""
 }
 
 // report shows what became of the actions, as far as the history keeps them.
