@@ -62,8 +62,7 @@ func (b *backfill) run(ctx context.Context, schedule string) error {
 		return err
 	}
 	if b.dryRun {
-		b.show(s, planned)
-		return nil
+		return b.show(s, planned)
 	}
 	return b.ask(ctx, cluster, schedule, r, len(planned))
 }
@@ -119,8 +118,11 @@ func plannedIn(s *v1alpha1.Schedule, r v1alpha1.ScheduleRequest) ([]time.Time, e
 	return times, nil
 }
 
-// show lists the times, as far as a person can read them.
-func (b *backfill) show(s *v1alpha1.Schedule, planned []time.Time) {
+// show lists the times, for people as far as they can read them.
+func (b *backfill) show(s *v1alpha1.Schedule, planned []time.Time) error {
+	if done, err := cmdline.PrintValue(b.env.Out, b.format, map[string]any{"items": planned}); done {
+		return err
+	}
 	for _, at := range planned[:min(len(planned), maxShown)] {
 		fmt.Fprintln(b.env.Out, inZone(s, at).Format(time.RFC3339))
 	}
@@ -128,4 +130,5 @@ func (b *backfill) show(s *v1alpha1.Schedule, planned []time.Time) {
 		fmt.Fprintf(b.env.Out, "... and %d more, the last at %s\n", more, inZone(s, planned[len(planned)-1]).Format(time.RFC3339))
 	}
 	fmt.Fprintf(b.env.Err, "These times would be acted on: %d. Nothing was done.\n", len(planned))
+	return nil
 }

@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -16,8 +18,8 @@ import (
 	"github.com/knit-dev/knit/functions/cli/cmdline"
 )
 
-// cluster holds one schedule; before each of the first patches somebody else
-// suspends it or changes the status, as often as faster says.
+// cluster holds one schedule. As often as faster says, somebody else makes a
+// request just before a patch.
 func cluster(t *testing.T, faster int) (*cmdline.Cluster, *int) {
 	t.Helper()
 	s := &v1alpha1.Schedule{}
@@ -85,5 +87,18 @@ func TestAnEditThatChangesNothingOrFailsSendsNothing(t *testing.T) {
 	}
 	if *tries != 0 {
 		t.Errorf("%d patches, want none", *tries)
+	}
+}
+
+func TestAWaitEndsWhenItsRequestIsTakenOut(t *testing.T) {
+	c, _ := cluster(t, 0)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	w := waiting{
+		asking: &asking{env: &cmdline.Env{Out: io.Discard, Err: io.Discard, Now: time.Now}}, cluster: c,
+		schedule: "tick", asked: v1alpha1.ScheduleRequest{Name: "mine"}, planned: 1,
+	}
+	if err := w.run(ctx); err == nil || !strings.Contains(err.Error(), "request mine was taken out of schedule tick") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -25,6 +25,25 @@ type asking struct {
 	request string
 	wait    bool
 	timeout time.Duration
+	format  cmdline.Format
+}
+
+// outcome is what machines are told of a request.
+type outcome struct {
+	Request v1alpha1.ScheduleRequest `json:"request"`
+	// Status and Actions are empty when it was not waited for. Actions are those
+	// that the history still holds, newest first.
+	Status  *v1alpha1.RequestStatus   `json:"status,omitempty"`
+	Actions []v1alpha1.ScheduleAction `json:"actions,omitempty"`
+}
+
+// print writes the outcome for machines. It reports false for people.
+func (a *asking) print(o outcome) (bool, error) {
+	if a.format == cmdline.Name {
+		fmt.Fprintln(a.env.Out, o.Request.Name)
+		return true, nil
+	}
+	return cmdline.PrintValue(a.env.Out, a.format, o)
 }
 
 func (a *asking) add(cmd *cobra.Command) {
@@ -33,6 +52,7 @@ func (a *asking) add(cmd *cobra.Command) {
 	flags.BoolVar(&a.wait, "wait", false, "wait until it is done; exit code 1 when something failed")
 	flags.DurationVar(&a.timeout, "timeout", 5*time.Minute, "give up waiting after this long")
 	_ = cmd.RegisterFlagCompletionFunc("request", cobra.NoFileCompletions)
+	a.format.AddOutput(cmd)
 }
 
 // requestName is how the API server takes names of requests.
@@ -58,11 +78,14 @@ func (a *asking) ask(ctx context.Context, c *cmdline.Cluster, schedule string, r
 		return err
 	}
 	if !a.wait {
+		if done, err := a.print(outcome{Request: r}); done {
+			return err
+		}
 		fmt.Fprintf(a.env.Out, "schedule %s: request %s made\n", schedule, r.Name)
 		fmt.Fprintf(a.env.Err, "see how far it is with `knit schedule describe %s -n %s`\n", schedule, c.Namespace)
 		return nil
 	}
-	w := waiting{env: a.env, cluster: c, schedule: schedule, request: r.Name, planned: planned}
+	w := waiting{asking: a, cluster: c, schedule: schedule, asked: r, planned: planned}
 	return w.run(ctx)
 }
 

@@ -19,10 +19,10 @@ const pollEvery = 250 * time.Millisecond
 
 // waiting waits until a request is done.
 type waiting struct {
-	env      *cmdline.Env
+	*asking
 	cluster  *cmdline.Cluster
 	schedule string
-	request  string
+	asked    v1alpha1.ScheduleRequest
 	planned  int // how many actions it asks for
 	progress *cmdline.Progress
 }
@@ -37,22 +37,22 @@ func (w *waiting) run(ctx context.Context) error {
 		if s, err = getSchedule(ctx, w.cluster, w.schedule); err != nil {
 			return false, err
 		}
-		if !requested(s, w.request) {
-			return false, fmt.Errorf("request %s was taken out of schedule %s while it was waited for", w.request, w.schedule)
+		if !requested(s, w.asked.Name) {
+			return false, fmt.Errorf("request %s was taken out of schedule %s while it was waited for", w.asked.Name, w.schedule)
 		}
-		status := requestStatus(s, w.request)
-		text = cmdline.Plain(progressText(status) + hindrance(s, w.request))
-		w.progress.Doing("%s: %d planned, %s", w.request, w.planned, text)
+		status := requestStatus(s, w.asked.Name)
+		text = cmdline.Plain(progressText(status) + hindrance(s, w.asked.Name))
+		w.progress.Doing("%s: %d planned, %s", w.asked.Name, w.planned, text)
 		return status != nil && status.Done, nil
 	})
-	if ctx.Err() != nil {
-		err = fmt.Errorf("wait for request %s of schedule %s: %w: %s", w.request, w.schedule, ctx.Err(), text)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("wait for request %s of schedule %s: %w: %s", w.asked.Name, w.schedule, ctx.Err(), text)
 		return cmdline.Advise(err, "it goes on without you; see how far it is with `knit schedule describe %s -n %s`", w.schedule, w.cluster.Namespace)
 	}
 	if err != nil {
 		return err
 	}
-	return w.report(s, requestStatus(s, w.request))
+	return w.report(s, requestStatus(s, w.asked.Name))
 }
 
 // hindrance is what keeps a request from going on, as far as the status says.
@@ -73,28 +73,34 @@ func hindrance(s *v1alpha1.Schedule, request string) string {
 func (w *waiting) report(s *v1alpha1.Schedule, status *v1alpha1.RequestStatus) error {
 	var own []v1alpha1.ScheduleAction
 	for _, a := range s.Status.LastActions {
-		if a.Request == w.request {
+		if a.Request == w.asked.Name {
 			own = append(own, a)
 		}
 	}
-	text := fmt.Sprintf("%s: %s", w.request, cmdline.Plain(progressText(status)))
+	text := fmt.Sprintf("%s: %s", w.asked.Name, cmdline.Plain(progressText(status)))
 	failed := status.Failures > 0 || status.Message != ""
 	if failed {
 		w.progress.Failed("Acted", "%s", text)
 	} else {
 		w.progress.Done("Acted", "%s", text)
 	}
-	if len(own) > 0 {
-		if err := actionTable(own).Write(w.env.Out, cmdline.Text); err != nil {
-			return err
-		}
+	if err := w.show(outcome{Request: w.asked, Status: status, Actions: own}); err != nil {
+		return err
 	}
 	if !failed {
 		return nil
 	}
-	err := fmt.Errorf("%d of %d actions of request %s failed", status.Failures, status.Actions, w.request)
+	err := fmt.Errorf("%d of %d actions of request %s failed", status.Failures, status.Actions, w.asked.Name)
 	if status.Message != "" {
-		err = fmt.Errorf("request %s of schedule %s: %s", w.request, w.schedule, cmdline.Plain(strings.TrimSpace(status.Message)))
+		err = fmt.Errorf("request %s of schedule %s: %s", w.asked.Name, w.schedule, cmdline.Plain(strings.TrimSpace(status.Message)))
 	}
 	return cmdline.Advise(err, "see why with `knit schedule history %s -n %s --result Failed`", w.schedule, w.cluster.Namespace)
+}
+
+// show writes the outcome: for people the actions, if there are any.
+func (w *waiting) show(o outcome) error {
+	if done, err := w.print(o); done || len(o.Actions) == 0 {
+		return err
+	}
+	return actionTable(o.Actions).Write(w.env.Out, w.format)
 }
