@@ -21,7 +21,8 @@ import (
 // Commands returns the commands of this room.
 func Commands(env *cmdline.Env) []*cobra.Command {
 	return []*cobra.Command{cmdline.Parent("schedule", "Create, look at and change schedules",
-		createCommand(env), listCommand(env), describeCommand(env), nextCommand(env))}
+		createCommand(env), listCommand(env), describeCommand(env), nextCommand(env), historyCommand(env),
+		pauseCommand(env), resumeCommand(env), runNowCommand(env), backfillCommand(env), deleteCommand(env))}
 }
 
 func newScheme() *runtime.Scheme {

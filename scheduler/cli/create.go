@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -150,21 +149,5 @@ func (c *creation) print(s *v1alpha1.Schedule) error {
 		return nil
 	}
 	// By now the uid is known, from which the jitter follows.
-	timetable, err := scheduler.Parse(scheduler.TimesOf(s))
-	if err != nil {
-		return fmt.Errorf("schedule %s: %w", s.Name, err)
-	}
-	if planned, ok := timetable.Next(c.env.Now()); ok {
-		fmt.Fprintf(c.env.Out, "it happens next at %s\n", inZone(s, timetable.Due(planned)).Format(time.RFC3339))
-	}
-	return nil
-}
-
-// inZone is a time as a clock of the schedule's zone shows it.
-func inZone(s *v1alpha1.Schedule, t time.Time) time.Time {
-	zone, err := time.LoadLocation(s.Spec.Zone())
-	if err != nil {
-		return t.UTC()
-	}
-	return t.In(zone)
+	return writeNext(c.env.Out, s, c.env.Now())
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func listCommand(env *cmdline.Env) *cobra.Command {
-	var everywhere bool
+	var everywhere, watch bool
 	var format cmdline.Format
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -23,15 +23,16 @@ func listCommand(env *cmdline.Env) *cobra.Command {
 		Example: "  knit schedule list\n  knit schedule list -A -o wide",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return list(cmd.Context(), env, everywhere, format)
+			return list(cmd.Context(), env, everywhere, watch, format)
 		},
 	}
 	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "schedules of all namespaces")
+	cmdline.AddWatch(cmd, &watch)
 	format.AddOutput(cmd)
 	return cmd
 }
 
-func list(ctx context.Context, env *cmdline.Env, everywhere bool, format cmdline.Format) error {
+func list(ctx context.Context, env *cmdline.Env, everywhere, watch bool, format cmdline.Format) error {
 	cluster, err := env.Connect(newScheme())
 	if err != nil {
 		return err
@@ -40,6 +41,14 @@ func list(ctx context.Context, env *cmdline.Env, everywhere bool, format cmdline
 	if everywhere {
 		namespace = ""
 	}
+	show := func(env *cmdline.Env) error { return showList(ctx, env, cluster, namespace, everywhere, format) }
+	if watch {
+		return cmdline.Watch(ctx, env, cluster, format, &v1alpha1.ScheduleList{}, show, client.InNamespace(namespace))
+	}
+	return show(env)
+}
+
+func showList(ctx context.Context, env *cmdline.Env, cluster *cmdline.Cluster, namespace string, everywhere bool, format cmdline.Format) error {
 	var schedules v1alpha1.ScheduleList
 	if err := cluster.List(ctx, &schedules, client.InNamespace(namespace)); err != nil {
 		return fmt.Errorf("list schedules: %w", err)
