@@ -22,7 +22,7 @@ var (
 const (
 	lateFor       = 5 * time.Minute // how long the peers run beside each other
 	massSchedules = 5_000
-	massAhead     = 45 * time.Second // from the last schedule's creation to the time of all
+	massAhead     = 20 * time.Second // of each round, from its preparation to the planned time
 	idleSchedules = 10_000
 	idleSettles   = 90 * time.Second
 	idleMeasured  = 2 * time.Minute

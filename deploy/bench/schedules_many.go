@@ -48,22 +48,15 @@ func (b *bench) measureMassSchedules(ctx context.Context) ([]figure, error) {
 	late, last := samples{}, samples{}
 	var once, more, never int
 	memory := samples{unit: "MiB"}
-	// They are made once, with all the times of the rounds.
-	const apart = time.Minute
-	rounds := max(1, b.samples/6)
-	first := time.Now().Add(massAhead + 30*time.Second).Truncate(time.Second)
-	var at []any
-	for n := range rounds {
-		at = append(at, first.Add(time.Duration(n)*apart).UTC().Format(time.RFC3339))
-	}
-	uids, err := t.schedules(ctx, massSchedules, map[string]any{"at": at, "sink": map[string]any{"uri": t.url("/")}})
+	uids, err := t.schedules(ctx, massSchedules, map[string]any{"cron": []any{"* * * * *"}, "sink": map[string]any{"uri": t.url("/")}})
 	if err != nil {
 		return nil, err
 	}
-	for n := range rounds {
-		planned := first.Add(time.Duration(n) * apart)
-		if time.Until(planned) < 5*time.Second {
-			return nil, fmt.Errorf("making %d schedules took too long", massSchedules)
+	// The minutes of the first round are for what their creation left to do.
+	planned := time.Now().Truncate(time.Minute).Add(2 * time.Minute)
+	for range max(1, b.samples/6) {
+		if err := sleep(ctx, time.Until(planned.Add(-massAhead))); err != nil {
+			return nil, err
 		}
 		l := t.receiver.open()
 		for _, uid := range uids {
@@ -84,6 +77,10 @@ func (b *bench) measureMassSchedules(ctx context.Context) ([]figure, error) {
 			return nil, err
 		}
 		memory.values = append(memory.values, used)
+		planned = time.Now().Truncate(time.Minute).Add(time.Minute)
+		if time.Until(planned) < massAhead {
+			planned = planned.Add(time.Minute)
+		}
 	}
 	return []figure{
 		{fmt.Sprintf("%d schedules due in the same second: planned → received (came once %d, more often %d, never %d)", massSchedules, once, more, never), "all within 1 s", late},
