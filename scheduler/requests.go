@@ -11,6 +11,9 @@ import (
 // MaxBackfill is how many planned times one request may ask for.
 const MaxBackfill = 10_000
 
+// clockSkew is by how much the clock of who asks may be fast.
+const clockSkew = 10 * time.Second
+
 // requests goes on with what was asked for beside the timetable. Of each request
 // one action is under way at a time.
 func (d Decider) requests() {
@@ -47,7 +50,7 @@ func (d Decider) wanted(r v1alpha1.ScheduleRequest, status *v1alpha1.RequestStat
 
 // tooMuch says why a request for the times of the past is refused.
 func (d Decider) tooMuch(r v1alpha1.ScheduleRequest) string {
-	if r.To.After(d.Now) {
+	if r.To.Sub(d.Now) > clockSkew {
 		return fmt.Sprintf("to: %s is not over yet; ask for times that are", r.To.UTC().Format(time.RFC3339))
 	}
 	at, ok := d.Timetable.Next(r.From.Add(-time.Nanosecond))

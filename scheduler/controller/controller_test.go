@@ -29,7 +29,7 @@ type world struct {
 	api client.WithWatch
 	key client.ObjectKey
 	// process is what a crash ends.
-	process  *Reconciler
+	process *Reconciler
 	// survives says that a crash is only an API server that did not answer.
 	survives bool
 	landings chan client.ObjectKey

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,11 +42,15 @@ func Setup(mgr manager.Manager) error {
 	if err := AddToScheme(mgr.GetScheme()); err != nil {
 		return err
 	}
+	cached, live, err := clients(mgr)
+	if err != nil {
+		return fmt.Errorf("set up the controller of Schedules: %w", err)
+	}
 	news := &queue{}
-	r := newReconciler(mgr.GetClient(), mgr.GetAPIReader(), Addresses{Reader: mgr.GetAPIReader()}, NewHTTPSender(), time.Now, news.record)
+	r := newReconciler(cached, live, Addresses{Reader: live}, NewHTTPSender(), time.Now, news.record)
 	// Only a changed spec is news: the status is written by this controller, and
 	// time itself comes by way of the queue.
-	err := builder.ControllerManagedBy(mgr).
+	err = builder.ControllerManagedBy(mgr).
 		Named("schedule").
 		For(&v1alpha1.Schedule{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Func(news.start)).
@@ -55,6 +60,22 @@ func Setup(mgr manager.Manager) error {
 		return fmt.Errorf("set up the controller of Schedules: %w", err)
 	}
 	return mgr.Add(&clockWatch{now: time.Now, cache: mgr.GetClient(), enqueue: news.act})
+}
+
+// clients are of this controller alone, reading from the manager's cache and past
+// it. Thousands of Schedules may be due at once; what they write must not hold up
+// the other controllers, which share a limit. How much the API server bears it
+// says itself, by priority and fairness.
+func clients(mgr manager.Manager) (cached, live client.Client, err error) {
+	config := rest.CopyConfig(mgr.GetConfig())
+	config.QPS, config.Burst = 1000, 2000
+	options := client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()}
+	if live, err = client.New(config, options); err != nil {
+		return nil, nil, err
+	}
+	options.Cache = &client.CacheOptions{Reader: mgr.GetCache()}
+	cached, err = client.New(config, options)
+	return cached, live, err
 }
 
 func newReconciler(c client.Client, live client.Reader, sinks Resolver, sender Sender, now func() time.Time, landed func(client.ObjectKey)) *Reconciler {
