@@ -33,6 +33,7 @@ type world struct {
 	// survives says that a crash is only an API server that did not answer.
 	survives bool
 	landings chan client.ObjectKey
+	entered  chan struct{} // each time something is sent
 
 	mu   sync.Mutex
 	now  time.Time
@@ -82,7 +83,7 @@ func newWorld(t testing.TB, options ...option) *world {
 }
 
 func inWorld(t testing.TB, api client.WithWatch, key client.ObjectKey, now time.Time) *world {
-	return &world{t: t, api: api, key: key, now: now, landings: make(chan client.ObjectKey, 100), held: map[string]bool{}, release: make(chan struct{})}
+	return &world{t: t, api: api, key: key, now: now, landings: make(chan client.ObjectKey, 100), entered: make(chan struct{}, 100_000), held: map[string]bool{}, release: make(chan struct{})}
 }
 
 func (w *world) Resolve(context.Context, string, v1alpha1.Destination) (string, error) {
@@ -98,6 +99,7 @@ func (w *world) Send(ctx context.Context, _ string, event cloudevents.Event) err
 	w.sent = append(w.sent, event)
 	answer, held := w.answer, w.held[event.ID()]
 	w.mu.Unlock()
+	w.entered <- struct{}{}
 	if held {
 		select {
 		case <-w.release:
@@ -144,9 +146,18 @@ func (w *world) look(crash reconciletest.Crash) (result ctrl.Result, writes int,
 // settle waits until everything that was sent has its answer, but for what is
 // held.
 func (w *world) settle() {
+	for w.open(func(f flight) bool { return f.outcome == nil && !w.wasSent(f.action.ID) }) {
+		<-w.entered
+	}
 	for w.open(func(f flight) bool { return f.outcome == nil && (!w.held[f.action.ID] || f.cancelled || w.released()) }) {
 		<-w.landings
 	}
+}
+
+func (w *world) wasSent(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.sent, func(e cloudevents.Event) bool { return e.ID() == id })
 }
 
 func (w *world) released() bool {

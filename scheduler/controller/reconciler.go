@@ -71,7 +71,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.flights.forget(key, l.landed...)
 	}
 	result.Priority = &priorityAct
-	if l.deferred {
+	if len(l.flying) > 0 {
+		// What comes next is an outcome.
 		result.Priority = &priorityRecord
 	}
 	return result, err
@@ -96,8 +97,6 @@ type look struct {
 	// landed are the flights whose outcomes are in the status now.
 	landed []string
 	sink   sink
-	// deferred says that nothing was written, because more is to be written soon.
-	deferred bool
 }
 
 // parse checks the spec.
@@ -201,7 +200,7 @@ func (l *look) rest(_ context.Context, s *v1alpha1.Schedule) error {
 		after = min(after, wake.Sub(l.now))
 	}
 	after = min(after, l.sinkAgain(s))
-	if l.deferred = l.mayDefer(s); l.deferred {
+	if l.mayDefer(s) {
 		s.Status = *l.stored
 		after = min(after, youth)
 	}

@@ -131,8 +131,9 @@ func (l *life) timetable() scheduler.Timetable {
 	return timetable
 }
 
-// Two years of a Schedule whose processes die at any write, whose API server does
-// not answer, or not in time, whose sink is busy and whose leaders change: every planned time is settled exactly once, what was
+// A Schedule whose processes die at any write, whose API server does not answer,
+// or not in time, whose sink is busy and whose leaders change, for a year without
+// and a year with jitter: every planned time is settled exactly once, what was
 // delivered was sent, and what was sent twice has the same id.
 func TestYearsOfASchedule(t *testing.T) {
 	for seed := range uint64(2) {
@@ -143,7 +144,7 @@ func TestYearsOfASchedule(t *testing.T) {
 				}
 			})
 			began := l.schedule().CreationTimestamp.Time
-			for end := began.AddDate(2, 0, 0); l.now.Before(end); {
+			for end := began.AddDate(1, 0, 0); l.now.Before(end); {
 				l.step()
 			}
 			s := l.schedule()
@@ -165,7 +166,7 @@ func TestYearsOfASchedule(t *testing.T) {
 				results[result]++
 			}
 			t.Logf("%v, %d attempts, %d deaths", results, len(l.sent), l.deaths)
-			if results["Delivered"] < 1000 || results["Missed"] == 0 || results["Failed"] == 0 || l.deaths < 40 {
+			if results["Delivered"] < 500 || results["Missed"] == 0 || results["Failed"] == 0 || l.deaths < 10 {
 				t.Errorf("the circumstances were not as hard as meant: %v, %d deaths", results, l.deaths)
 			}
 		})
