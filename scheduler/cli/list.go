@@ -79,7 +79,7 @@ func scheduleTable(schedules []v1alpha1.Schedule, everywhere bool, now time.Time
 			last = string(s.Status.LastActions[0].Result)
 		}
 		age := duration.HumanDuration(now.Sub(s.CreationTimestamp.Time))
-		row := []string{s.Name, timesText(&s), s.Spec.Zone(), state(&s), utc(s.Status.NextTime), last, age, sinkText(s.Spec.Sink)}
+		row := []string{s.Name, s.Spec.When(), s.Spec.Zone(), state(&s), utc(s.Status.NextTime), last, age, sinkText(s.Spec.Sink)}
 		if everywhere {
 			row = append([]string{s.Namespace}, row...)
 		}

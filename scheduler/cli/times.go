@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -139,19 +138,6 @@ func wholeSeconds(cmd *cobra.Command, flag string, d time.Duration) (*metav1.Dur
 		return nil, cmdline.Usagef("--%s %s is no number of whole seconds above zero", flag, d)
 	}
 	return &metav1.Duration{Duration: d}, nil
-}
-
-// timesText is when a schedule plans something, in short.
-func timesText(s *v1alpha1.Schedule) string {
-	parts := append([]string{}, s.Spec.Cron...)
-	if n := len(s.Spec.At); n > 0 {
-		text := "at " + utc(&s.Spec.At[0])
-		if n > 1 {
-			text += fmt.Sprintf(" (+%d)", n-1)
-		}
-		parts = append(parts, text)
-	}
-	return strings.Join(parts, "; ")
 }
 
 // utc is a time of the API as people read it; empty for none.

@@ -1,6 +1,11 @@
 package v1alpha1
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Defaults. They are applied where a value is read, never written into the
 // object: what a person wrote is what is stored.
@@ -58,6 +63,19 @@ func (s ScheduleSpec) Window() time.Duration {
 		return DefaultCatchUpWindow
 	}
 	return s.CatchUpWindow.Duration
+}
+
+// When is a Schedule's planned times in short, for people.
+func (s ScheduleSpec) When() string {
+	times := slices.Clone(s.Cron)
+	if n := len(s.At); n > 0 {
+		text := "at " + s.At[0].UTC().Format(time.RFC3339)
+		if n > 1 {
+			text += fmt.Sprintf(" (+%d)", n-1)
+		}
+		times = append(times, text)
+	}
+	return strings.Join(times, "; ")
 }
 
 // Delay is by less than what planned times are put off.
