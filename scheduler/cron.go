@@ -6,17 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	// The database of time zones: the control plane's image has none.
-	_ "time/tzdata"
 
 	"github.com/robfig/cron/v3"
 )
-
-// Timetable is a set of cron lines in a time zone.
-type Timetable struct {
-	lines []line
-	zone  *time.Location
-}
 
 // line is one cron line, read as a clock on the wall shows the time.
 type line struct {
@@ -25,8 +17,7 @@ type line struct {
 	everyHour bool
 }
 
-// names are the lines that have a name. "@every" is not among them: it depends
-// on when somebody began to count.
+// names are the lines that have a name.
 var names = map[string]string{
 	"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
 	"@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
@@ -34,55 +25,34 @@ var names = map[string]string{
 
 // fields is checked before the library parses: it panics on some texts with a
 // time zone in them, such as "TZ=UTC".
-var fields = regexp.MustCompile(`^[0-9A-Za-z*/,?-]+( +[0-9A-Za-z*/,?-]+){4}$`)
+var fields = regexp.MustCompile(`^[0-9A-Za-z*/,?-]+( +[0-9A-Za-z*/,?-]+){4,5}$`)
 
 // maxLine is the longest cron line, in bytes.
 const maxLine = 128
 
-var parser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
+var parser = cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
 
-// Parse reads cron lines of five fields, or names such as "@daily", and the name
-// of a zone in the IANA database.
-func Parse(lines []string, zone string) (Timetable, error) {
-	if len(lines) == 0 {
-		return Timetable{}, fmt.Errorf("there is no cron line")
-	}
-	// LoadLocation also takes "" and "Local", which mean something else on every
-	// machine.
-	if zone == "" || zone == "Local" {
-		return Timetable{}, fmt.Errorf("%q is no time zone; use a name such as \"Europe/Berlin\" or \"UTC\"", zone)
-	}
-	location, err := time.LoadLocation(zone)
-	if err != nil {
-		return Timetable{}, fmt.Errorf("%q is no time zone of the IANA database; use a name such as \"Europe/Berlin\"", zone)
-	}
-	t := Timetable{zone: location}
-	for _, text := range lines {
-		l, err := parseLine(text)
-		if err != nil {
-			return Timetable{}, err
-		}
-		t.lines = append(t.lines, l)
-	}
-	return t, nil
-}
-
-func parseLine(text string) (line, error) {
+// parseLine reads a line of five or six fields, a name such as "@daily" or an
+// interval, which counts from start.
+func parseLine(text string, start time.Time) (rule, error) {
 	expanded, named := names[text]
 	if !named {
 		expanded = strings.TrimSpace(text)
 	}
+	if every, ok := strings.CutPrefix(expanded, "@every "); ok && len(expanded) <= maxLine {
+		return parseInterval(text, strings.TrimSpace(every), start)
+	}
 	if len(expanded) > maxLine || !fields.MatchString(expanded) {
-		return line{}, fmt.Errorf("%.40q is no cron line; write five fields (minute, hour, day of month, month, day of week) or one of %s; a time zone has its own field",
+		return nil, fmt.Errorf("%.40q is no cron line; write five fields (minute, hour, day of month, month, day of week), six with seconds first, \"@every 90s\" or one of %s; a time zone has its own field",
 			text, strings.Join(slices.Sorted(keys(names)), ", "))
 	}
 	schedule, err := parser.Parse(expanded)
 	if err != nil {
-		return line{}, fmt.Errorf("cron line %q: %w", text, err)
+		return nil, fmt.Errorf("%q: %w", text, err)
 	}
 	spec, ok := schedule.(*cron.SpecSchedule)
 	if !ok {
-		return line{}, fmt.Errorf("cron line %q: not understood", text)
+		return nil, fmt.Errorf("%q is not understood", text)
 	}
 	// The fields are read as UTC, which has no gaps; next adds the zone.
 	spec.Location = time.UTC
@@ -103,19 +73,6 @@ func keys(m map[string]string) func(func(string) bool) {
 // maxPeriods is how many changes of a zone's offset are looked at. The library
 // looks five years ahead; no zone changes more often than this in five years.
 const maxPeriods = 100
-
-// Next is the first planned time after the given one. It is false when there is
-// none within the next years, as for the 30th of February.
-func (t Timetable) Next(after time.Time) (time.Time, bool) {
-	var first time.Time
-	for _, l := range t.lines {
-		at, ok := l.next(after, t.zone)
-		if ok && (first.IsZero() || at.Before(first)) {
-			first = at
-		}
-	}
-	return first.UTC(), !first.IsZero()
-}
 
 // next walks through the periods in which the zone has one offset. Within a
 // period the clock on the wall runs like any other.

@@ -1,81 +1,39 @@
 package scheduler
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"strings"
-	"time"
-)
+import "time"
 
-// Plan is what follows from a timetable at a time.
-type Plan struct {
-	// Due is the oldest planned time that is to be acted on now; zero is none.
-	Due time.Time
-	// Next is the first planned time after now; zero is none.
-	Next time.Time
-	// Missed are the planned times that are too old to be acted on.
-	Missed Missed
-	// Handled is the time up to which everything is settled, once Missed is
-	// recorded.
-	Handled time.Time
+// MaxCount is how many planned times are counted at most; that many mean "or
+// more". A line for every minute has half a million of them in a year.
+const MaxCount = 1000
+
+// Span is a run of planned times that one thing became of.
+type Span struct {
+	First, Last time.Time // zero when there is none
+	Count       int       // at most MaxCount
 }
 
-// Missed is a run of planned times.
-type Missed struct {
-	First time.Time // zero when there is none
-	Count int       // at most maxMissed; that many means "or more"
-}
-
-// maxMissed bounds how many missed times are counted. A line for every minute
-// has half a million of them in a year.
-const maxMissed = 1000
-
-// Plan says what to do. handled is the time up to which everything was settled,
-// window how late something may still happen.
-func (t Timetable) Plan(handled, now time.Time, window time.Duration) Plan {
-	p := Plan{Handled: handled}
-	if horizon := now.Add(-window); handled.Before(horizon) {
-		p.Missed = t.missed(handled, horizon)
-		// A time at the horizon itself can still happen.
-		p.Handled = horizon.Add(-time.Nanosecond)
-	}
-	if due, ok := t.Next(p.Handled); ok && !due.After(now) {
-		p.Due = due
-	}
-	// When the clock went back, what comes next is after what was handled.
-	from := now
-	if p.Handled.After(now) {
-		from = p.Handled
-	}
-	if next, ok := t.Next(from); ok {
-		p.Next = next
-	}
-	return p
-}
-
-func (t Timetable) missed(handled, horizon time.Time) Missed {
-	var m Missed
-	for at, ok := t.Next(handled); ok && at.Before(horizon) && m.Count < maxMissed; at, ok = t.Next(at) {
-		if m.Count == 0 {
-			m.First = at
+// Between are the planned times after one time and not after another, as far as
+// they are due by then.
+func (t Timetable) Between(after, until time.Time) Span {
+	var s Span
+	for at, ok := t.Next(after); ok && !t.Due(at).After(until) && s.Count < MaxCount; at, ok = t.Next(at) {
+		if s.Count == 0 {
+			s.First = at
 		}
-		m.Count++
+		s.Last = at
+		s.Count++
 	}
-	return m
+	return s
 }
 
-// Fingerprint identifies what LastHandledTime belongs to: other lines, another
-// zone or a suspension are another timetable, which plans nothing in the past.
-func Fingerprint(lines []string, zone string, suspended bool) string {
-	sum := sha256.Sum256([]byte(fmt.Sprintf("%s\x00%s\x00%v", strings.Join(lines, "\n"), zone, suspended)))
-	return hex.EncodeToString(sum[:8])
-}
-
-// EventID is the id of the event of a planned time. Whoever sends it, and how
-// often, it is the same.
-func EventID(uid string, planned time.Time) string {
-	return uid + "-" + planned.UTC().Format("20060102T150405Z")
+// EventID is the id of the event of a planned time, and of the request for it,
+// if any. Whoever sends it, and how often, it is the same.
+func EventID(uid string, planned time.Time, request string) string {
+	id := uid + "-" + planned.UTC().Format("20060102T150405Z")
+	if request != "" {
+		id += "-" + request
+	}
+	return id
 }
 
 const (

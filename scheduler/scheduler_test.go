@@ -19,7 +19,7 @@ func at(t testing.TB, text string) time.Time {
 
 func table(t testing.TB, zone string, lines ...string) Timetable {
 	t.Helper()
-	tt, err := Parse(lines, zone)
+	tt, err := Parse(Times{Cron: lines, Zone: zone})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,8 +125,10 @@ func TestParseRefuses(t *testing.T) {
 	cases := map[string]struct{ line, zone, want string }{
 		"library panics":  {"TZ=UTC", "UTC", "five fields"},
 		"zone in line":    {"CRON_TZ=Asia/Tokyo 0 0 * * *", "UTC", "own field"},
-		"every":           {"@every 5m", "UTC", "five fields"},
-		"seconds":         {"0 0 0 * * *", "UTC", "five fields"},
+		"every nothing":   {"@every", "UTC", "five fields"},
+		"every 0s":        {"@every 0s", "UTC", "at least 1s"},
+		"every word":      {"@every day", "UTC", "no duration"},
+		"too many":        {"0 0 0 * * * 2026", "UTC", "five fields"},
 		"too few":         {"* * * *", "UTC", "five fields"},
 		"range":           {"61 * * * *", "UTC", "61"},
 		"step":            {"*/0 * * * *", "UTC", "step"},
@@ -142,14 +144,34 @@ func TestParseRefuses(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := Parse([]string{c.line}, c.zone)
+			_, err := Parse(Times{Cron: []string{c.line}, Zone: c.zone})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
 		})
 	}
-	if _, err := Parse(nil, "UTC"); err == nil {
-		t.Error("no line is accepted")
+	start, end := at(t, "2026-01-01T00:00:00Z"), at(t, "2025-01-01T00:00:00Z")
+	whole := map[string]struct {
+		times Times
+		want  string
+	}{
+		"nothing":           {Times{Zone: "UTC"}, "set cron or at"},
+		"end before start":  {Times{Cron: []string{"@daily"}, Zone: "UTC", Start: start, End: end}, "endTime"},
+		"jitter":            {Times{Cron: []string{"0 9,17 * * *"}, Zone: "UTC", Jitter: 9 * time.Hour}, "longer than the 8h0m0s between"},
+		"jitter at single":  {Times{At: []time.Time{start, start.Add(time.Minute)}, Zone: "UTC", Jitter: time.Hour}, "longer than the 1m0s between"},
+		"jitter intervals":  {Times{Cron: []string{"@every 30s"}, Zone: "UTC", Jitter: 31 * time.Second}, "longer than the 30s"},
+		"400 fields":        {Times{Cron: []string{strings.Repeat("* ", 400)}, Zone: "UTC"}, "no cron line"},
+		"an overflow":       {Times{Cron: []string{"@every 99999999h"}, Zone: "UTC"}, "no duration"},
+		"more than a year":  {Times{Cron: []string{"@every 8785h"}, Zone: "UTC"}, "at most 8784h"},
+		"half a second":     {Times{Cron: []string{"@every 1500ms"}, Zone: "UTC"}, "whole seconds"},
+		"a negative period": {Times{Cron: []string{"@every -1h"}, Zone: "UTC"}, "at least 1s"},
+	}
+	for name, c := range whole {
+		t.Run(name, func(t *testing.T) {
+			if _, err := Parse(c.times); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
 	}
 }
 
@@ -159,7 +181,7 @@ func FuzzParse(f *testing.F) {
 	}
 	now := time.Date(2026, 3, 8, 6, 59, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, line string) {
-		tt, err := Parse([]string{line}, "America/New_York")
+		tt, err := Parse(Times{Cron: []string{line}, Zone: "America/New_York"})
 		if err != nil {
 			return
 		}
@@ -169,44 +191,77 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func TestPlan(t *testing.T) {
-	const hour = time.Hour
+func TestTimesOfOtherKinds(t *testing.T) {
 	cases := map[string]struct {
-		line         string
-		handled, now string
-		window       time.Duration
-		due, next    string
-		first        string
-		count        int
-		reason       string
+		times  Times
+		from   string
+		want   []string
+		reason string
 	}{
-		"not yet":           {"*/10 * * * *", "2026-01-01T10:00:00Z", "2026-01-01T10:09:59Z", hour, "", "2026-01-01T10:10:00Z", "", 0, ""},
-		"due":               {"*/10 * * * *", "2026-01-01T10:00:00Z", "2026-01-01T10:10:00Z", hour, "2026-01-01T10:10:00Z", "2026-01-01T10:20:00Z", "", 0, "at the very moment"},
-		"several":           {"*/10 * * * *", "2026-01-01T10:00:00Z", "2026-01-01T10:35:00Z", hour, "2026-01-01T10:10:00Z", "2026-01-01T10:40:00Z", "", 0, "the oldest first"},
-		"some too old":      {"*/10 * * * *", "2026-01-01T08:00:00Z", "2026-01-01T10:05:00Z", hour, "2026-01-01T09:10:00Z", "2026-01-01T10:10:00Z", "2026-01-01T08:10:00Z", 6, "08:10 to 09:00"},
-		"at the horizon":    {"*/10 * * * *", "2026-01-01T08:00:00Z", "2026-01-01T10:00:00Z", hour, "2026-01-01T09:00:00Z", "2026-01-01T10:10:00Z", "2026-01-01T08:10:00Z", 5, "exactly an hour late is in time"},
-		"all too old":       {"0 0 * * *", "2026-01-01T12:00:00Z", "2026-01-03T12:00:00Z", hour, "", "2026-01-04T00:00:00Z", "2026-01-02T00:00:00Z", 2, ""},
-		"a year away":       {"* * * * *", "2025-01-01T00:00:00Z", "2026-01-01T00:00:30Z", hour, "2025-12-31T23:01:00Z", "2026-01-01T00:01:00Z", "2025-01-01T00:01:00Z", maxMissed, "counting has an end"},
-		"the clock is back": {"*/10 * * * *", "2026-01-01T12:00:00Z", "2026-01-01T10:05:00Z", hour, "", "2026-01-01T12:10:00Z", "", 0, "nothing is done twice"},
-		"never":             {"0 0 30 2 *", "2026-01-01T12:00:00Z", "2026-01-03T12:00:00Z", hour, "", "", "", 0, ""},
-	}
-	show := func(t time.Time) string {
-		if t.IsZero() {
-			return ""
-		}
-		return t.Format(time.RFC3339)
+		"seconds":            {Times{Cron: []string{"*/20 * * * * *"}}, "2026-01-01T00:00:01Z", []string{"00:00:20", "00:00:40", "00:01:00"}, ""},
+		"interval":           {Times{Cron: []string{"@every 11m"}}, "2026-01-01T00:00:00Z", []string{"00:05:00", "00:16:00"}, "it counts from 1970"},
+		"interval exactly":   {Times{Cron: []string{"@every 1h"}}, "2026-01-01T00:00:00Z", []string{"01:00:00", "02:00:00"}, "after means after"},
+		"interval and start": {Times{Cron: []string{"@every 7m"}, Start: at(t, "2026-01-01T00:01:00Z")}, "2026-01-01T00:00:00Z", []string{"00:01:00", "00:08:00"}, "it counts from the start"},
+		"single times":       {Times{At: []time.Time{at(t, "2026-01-01T03:00:00Z"), at(t, "2026-01-01T01:00:00Z"), at(t, "2026-01-01T01:00:00Z")}}, "2026-01-01T00:00:00Z", []string{"01:00:00", "03:00:00", "never"}, "in their order, none twice"},
+		"with lines":         {Times{Cron: []string{"0 2 * * *"}, At: []time.Time{at(t, "2026-01-01T01:00:00Z")}}, "2026-01-01T00:00:00Z", []string{"01:00:00", "02:00:00"}, ""},
+		"start and end":      {Times{Cron: []string{"@hourly"}, Start: at(t, "2026-01-01T05:00:00Z"), End: at(t, "2026-01-01T06:00:00Z")}, "2026-01-01T00:00:00Z", []string{"05:00:00", "06:00:00", "never"}, "both included"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			p := table(t, "UTC", c.line).Plan(at(t, c.handled), at(t, c.now), c.window)
-			got := []any{show(p.Due), show(p.Next), show(p.Missed.First), p.Missed.Count}
-			if diff := cmp.Diff([]any{c.due, c.next, c.first, c.count}, got); diff != "" {
-				t.Errorf("due, next, first missed, count: %s (-want +got):\n%s", c.reason, diff)
+			c.times.Zone = "UTC"
+			tt, err := Parse(c.times)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if again := table(t, "UTC", c.line).Plan(p.Handled, at(t, c.now), c.window); again.Due != p.Due || again.Missed.Count != 0 {
-				t.Errorf("asked again with what is handled, it answers %+v", again)
+			var got []string
+			for from := at(t, c.from); len(got) < len(c.want); {
+				next, ok := tt.Next(from)
+				if !ok {
+					got = append(got, "never")
+					break
+				}
+				got = append(got, next.Format(time.TimeOnly))
+				from = next
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", c.reason, diff)
 			}
 		})
+	}
+}
+
+func TestJitter(t *testing.T) {
+	of := func(seed string) Timetable {
+		tt, err := Parse(Times{Cron: []string{"* * * * *"}, Zone: "UTC", Jitter: 30 * time.Second, Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tt
+	}
+	a, b := of("a"), of("b")
+	planned, last := at(t, "2026-01-01T00:00:00Z"), time.Time{}
+	var sum time.Duration
+	same := 0
+	for range 1000 {
+		planned, _ = a.Next(planned)
+		due := a.Due(planned)
+		if late := due.Sub(planned); late < 0 || late >= 30*time.Second {
+			t.Fatalf("%v is put off by %v", planned, late)
+		}
+		if !due.After(last) {
+			t.Fatalf("%v comes before %v", due, last)
+		}
+		if a.Due(planned) != due {
+			t.Fatal("asked twice, it says two things")
+		}
+		if b.Due(planned) == due {
+			same++
+		}
+		sum += due.Sub(planned)
+		last = due
+	}
+	if mean := sum / 1000; mean < 13*time.Second || mean > 17*time.Second || same > 5 {
+		t.Errorf("on average %v, %d times the same as another schedule's", mean, same)
 	}
 }
 
@@ -221,17 +276,26 @@ func TestBackoff(t *testing.T) {
 
 func TestIdentities(t *testing.T) {
 	planned := at(t, "2026-03-08T03:00:00-04:00")
-	if a, b := EventID("u", planned), EventID("u", planned.In(time.FixedZone("x", 3600))); a != b || a != "u-20260308T070000Z" {
+	if a, b := EventID("u", planned, ""), EventID("u", planned.In(time.FixedZone("x", 3600)), ""); a != b || a != "u-20260308T070000Z" {
 		t.Errorf("ids %q and %q", a, b)
 	}
-	base := Fingerprint([]string{"a", "b"}, "UTC", false)
-	for name, other := range map[string]string{
-		"lines":   Fingerprint([]string{"a"}, "UTC", false),
-		"zone":    Fingerprint([]string{"a", "b"}, "Asia/Tokyo", false),
-		"suspend": Fingerprint([]string{"a", "b"}, "UTC", true),
-	} {
-		if other == base {
+	if id := EventID("u", planned, "fix"); id != "u-20260308T070000Z-fix" {
+		t.Errorf("id of a request %q", id)
+	}
+	base := Times{Cron: []string{"a", "b"}, Zone: "UTC"}
+	other := map[string]Times{
+		"lines": {Cron: []string{"a"}, Zone: "UTC"},
+		"zone":  {Cron: []string{"a", "b"}, Zone: "Asia/Tokyo"},
+		"at":    {Cron: []string{"a", "b"}, Zone: "UTC", At: []time.Time{planned}},
+		"start": {Cron: []string{"a", "b"}, Zone: "UTC", Start: planned},
+		"end":   {Cron: []string{"a", "b"}, Zone: "UTC", End: planned},
+	}
+	for name, times := range other {
+		if times.Fingerprint() == base.Fingerprint() {
 			t.Errorf("%s do not count", name)
 		}
+	}
+	if (Times{Cron: []string{"a", "b"}, Zone: "UTC", Jitter: time.Second}).Fingerprint() != base.Fingerprint() {
+		t.Error("the jitter counts")
 	}
 }

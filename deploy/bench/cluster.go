@@ -167,6 +167,36 @@ func (b *bench) owns(pid string) bool {
 	return bytes.Contains(args, []byte(b.state)) || bytes.Contains(args, []byte("/run/knit/"+b.name+"/"))
 }
 
+// workingSet is that of the pods of a namespace whose names begin so, in MiB.
+func (b *bench) workingSet(ctx context.Context, kube *kubernetes.Clientset, namespace, prefix string) (float64, error) {
+	nodes, err := kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0, err
+	}
+	var total float64
+	for _, node := range nodes.Items {
+		raw, err := kube.CoreV1().RESTClient().Get().Resource("nodes").Name(node.Name).SubResource("proxy").Suffix("stats/summary").DoRaw(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("read the memory of node %s: %w", node.Name, err)
+		}
+		var summary struct {
+			Pods []struct {
+				PodRef struct{ Namespace, Name string }
+				Memory struct{ WorkingSetBytes float64 }
+			}
+		}
+		if err := json.Unmarshal(raw, &summary); err != nil {
+			return 0, err
+		}
+		for _, pod := range summary.Pods {
+			if pod.PodRef.Namespace == namespace && strings.HasPrefix(pod.PodRef.Name, prefix) {
+				total += pod.Memory.WorkingSetBytes
+			}
+		}
+	}
+	return total / (1 << 20), nil
+}
+
 // measureRestart times `up` after `down` until a service that was scaled to
 // zero answers.
 func (b *bench) measureRestart(ctx context.Context) ([]figure, error) {

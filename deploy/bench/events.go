@@ -32,6 +32,7 @@ const (
 // broker is one of the class that -broker-class names, with a number of
 // triggers. Each event matches one trigger; all triggers look at all events.
 type broker struct {
+	bench     *bench
 	kube      *kubernetes.Clientset
 	objects   *dynamic.DynamicClient
 	namespace string
@@ -48,9 +49,9 @@ func (b *bench) newBroker(ctx context.Context, triggers int, delivery map[string
 	if err != nil {
 		return nil, err
 	}
-	k := &broker{kube: kube, objects: objects, triggers: triggers, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: inFlight}}}
+	k := &broker{bench: b, kube: kube, objects: objects, triggers: triggers, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: inFlight}}}
 	k.receiver.network = b.name
-	if err := k.receiver.listen(); err != nil {
+	if err := k.receiver.listen(&k.receiver); err != nil {
 		return nil, err
 	}
 	ns, err := kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "bench-events-"}}, metav1.CreateOptions{})

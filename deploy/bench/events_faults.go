@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -91,37 +90,11 @@ func (k *broker) deafen(ctx context.Context) error {
 	if err := sleep(ctx, away); err != nil {
 		return err
 	}
-	return k.receiver.listen()
+	return k.receiver.listen(&k.receiver)
 }
 
-// memory is the working set of the pods of knative-eventing together.
+// memory is the working set of Knative Eventing, in MiB.
 func (k *broker) memory(ctx context.Context) (samples, error) {
-	s := samples{unit: "MiB"}
-	nodes, err := k.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return s, err
-	}
-	var total float64
-	for _, node := range nodes.Items {
-		raw, err := k.kube.CoreV1().RESTClient().Get().Resource("nodes").Name(node.Name).SubResource("proxy").Suffix("stats/summary").DoRaw(ctx)
-		if err != nil {
-			return s, fmt.Errorf("read the memory of node %s: %w", node.Name, err)
-		}
-		var summary struct {
-			Pods []struct {
-				PodRef struct{ Namespace string }
-				Memory struct{ WorkingSetBytes float64 }
-			}
-		}
-		if err := json.Unmarshal(raw, &summary); err != nil {
-			return s, err
-		}
-		for _, pod := range summary.Pods {
-			if pod.PodRef.Namespace == "knative-eventing" {
-				total += pod.Memory.WorkingSetBytes
-			}
-		}
-	}
-	s.values = []float64{total / (1 << 20)}
-	return s, nil
+	used, err := k.bench.workingSet(ctx, k.kube, "knative-eventing", "")
+	return samples{unit: "MiB", values: []float64{used}}, err
 }

@@ -34,6 +34,13 @@ func (l *ledger) send(id string) {
 	l.accepted[id] = time.Now()
 }
 
+// expect notes an event that others send, with the time for which it is planned.
+func (l *ledger) expect(id string, planned time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.accepted[id] = planned
+}
+
 // refuse takes an event back that was not accepted.
 func (l *ledger) refuse(id string) {
 	l.mu.Lock()
@@ -101,8 +108,8 @@ type receiver struct {
 	ledger *ledger
 }
 
-// listen starts a receiver; without an address yet it chooses one.
-func (r *receiver) listen() error {
+// listen starts a server for what comes; without an address yet it chooses one.
+func (r *receiver) listen(handler http.Handler) error {
 	var listener net.Listener
 	err := within(r.network, func() (err error) {
 		address := r.address
@@ -118,7 +125,7 @@ func (r *receiver) listen() error {
 		return fmt.Errorf("listen for events: %w", err)
 	}
 	r.address = listener.Addr().String()
-	r.server = &http.Server{Handler: r, ReadHeaderTimeout: time.Minute}
+	r.server = &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	go func() { _ = r.server.Serve(listener) }()
 	return nil
 }
@@ -167,6 +174,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.mu.Lock()
 	l := r.ledger
 	r.mu.Unlock()
+	if l == nil {
+		return
+	}
 	l.receive(request.Header.Get("Ce-Id"))
 	w.WriteHeader(http.StatusAccepted)
 }

@@ -173,7 +173,7 @@ func (d description) times(out io.Writer) {
 		if s.Status.NextTime != nil {
 			next = s.Status.NextTime.UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(out, "  %s\t%s\tnext %s\n", s.Name, strings.Join(s.Spec.Cron, "; "), next)
+		fmt.Fprintf(out, "  %s\t%s\tnext %s\n", s.Name, s.Spec.When(), next)
 	}
 }
 

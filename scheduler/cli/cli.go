@@ -1,7 +1,8 @@
 // Package cli holds the commands about schedules: knit schedule list,
-// describe and next. main.go assembles them. They read the Kubernetes API
-// with the caller's kubeconfig and the pure timetable of the scheduler, and
-// never import a controller.
+// describe, next and history look at them, create, pause, resume, run-now,
+// backfill and delete change them. main.go assembles them. They use the
+// Kubernetes API with the caller's kubeconfig and the pure timetable of the
+// scheduler, and never import a controller.
 package cli
 
 import (
@@ -19,8 +20,9 @@ import (
 
 // Commands returns the commands of this room.
 func Commands(env *cmdline.Env) []*cobra.Command {
-	return []*cobra.Command{cmdline.Parent("schedule", "Look at schedules",
-		listCommand(env), describeCommand(env), nextCommand(env))}
+	return []*cobra.Command{cmdline.Parent("schedule", "Create, look at and change schedules",
+		createCommand(env), listCommand(env), describeCommand(env), nextCommand(env), historyCommand(env),
+		pauseCommand(env), resumeCommand(env), runNowCommand(env), backfillCommand(env), deleteCommand(env))}
 }
 
 func newScheme() *runtime.Scheme {
@@ -43,7 +45,17 @@ func getSchedule(ctx context.Context, c *cmdline.Cluster, name string) (*v1alpha
 	return nil, err
 }
 
+// openSchedule opens the cluster and reads one schedule.
+func openSchedule(ctx context.Context, env *cmdline.Env, name string) (*cmdline.Cluster, *v1alpha1.Schedule, error) {
+	cluster, err := env.Connect(newScheme())
+	if err != nil {
+		return nil, nil, err
+	}
+	schedule, err := getSchedule(ctx, cluster, name)
+	return cluster, schedule, err
+}
+
 // completeSchedules completes names of schedules in the shell.
-func completeSchedules(env *cmdline.Env) cobra.CompletionFunc {
-	return cmdline.CompleteNames(env, newScheme, func() client.ObjectList { return &v1alpha1.ScheduleList{} }, false)
+func completeSchedules(env *cmdline.Env, many bool) cobra.CompletionFunc {
+	return cmdline.CompleteNames(env, newScheme, func() client.ObjectList { return &v1alpha1.ScheduleList{} }, many)
 }

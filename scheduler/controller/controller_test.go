@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,16 +22,31 @@ import (
 	"github.com/knit-dev/knit/functions/reconcile/reconciletest"
 )
 
-// world is an API, a clock and a sink.
+// world is an API, a clock and a sink. Between looks everything that is sent has
+// its answer, but for what is held.
 type world struct {
-	t    testing.TB
-	api  client.WithWatch
+	t   testing.TB
+	api client.WithWatch
+	key client.ObjectKey
+	// process is what a crash ends.
+	process *Reconciler
+	// survives says that a crash is only an API server that did not answer.
+	survives bool
+	landings chan client.ObjectKey
+	entered  chan struct{} // each time something is sent
+
+	mu   sync.Mutex
 	now  time.Time
 	sent []cloudevents.Event
 	// answer is what the sink says; nil takes the event.
 	answer func(cloudevents.Event) error
+	// held are ids whose events have no answer until release is closed, or the
+	// attempt is cancelled.
+	held    map[string]bool
+	release chan struct{}
 	// sinkErr is what looking for the sink says.
-	sinkErr error
+	sinkErr  error
+	resolved int
 }
 
 var key = client.ObjectKey{Namespace: "shop", Name: "tick"}
@@ -62,30 +79,107 @@ func newWorld(t testing.TB, options ...option) *world {
 	if err := AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	return &world{t: t, now: clock("10:00:31"), api: reconciletest.Fake(t, scheme, []client.Object{&v1alpha1.Schedule{}}, s)}
+	return inWorld(t, reconciletest.Fake(t, scheme, []client.Object{&v1alpha1.Schedule{}}, s), key, clock("10:00:31"))
+}
+
+func inWorld(t testing.TB, api client.WithWatch, key client.ObjectKey, now time.Time) *world {
+	return &world{t: t, api: api, key: key, now: now, landings: make(chan client.ObjectKey, 100), entered: make(chan struct{}, 100_000), held: map[string]bool{}, release: make(chan struct{})}
 }
 
 func (w *world) Resolve(context.Context, string, v1alpha1.Destination) (string, error) {
+	w.resolved++
 	if w.sinkErr != nil {
 		return "", w.sinkErr
 	}
 	return "http://sink", nil
 }
 
-func (w *world) Send(_ context.Context, _ string, event cloudevents.Event) error {
+func (w *world) Send(ctx context.Context, _ string, event cloudevents.Event) error {
+	w.mu.Lock()
 	w.sent = append(w.sent, event)
-	if w.answer != nil {
-		return w.answer(event)
+	answer, held := w.answer, w.held[event.ID()]
+	w.mu.Unlock()
+	w.entered <- struct{}{}
+	if held {
+		select {
+		case <-w.release:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if answer != nil {
+		return answer(event)
 	}
 	return nil
 }
 
+func (w *world) time() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+func (w *world) set(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = now
+}
+
+// look lets the controller look once. After a crash the next look is another
+// process's.
 func (w *world) look(crash reconciletest.Crash) (result ctrl.Result, writes int, err error) {
+	w.t.Helper()
 	c, count := reconciletest.Mortal(w.api, crash)
-	r := &Reconciler{Client: c, Live: c, Sinks: w, Sender: w, Now: func() time.Time { return w.now }}
-	result, err = r.Reconcile(context.Background(), ctrl.Request{NamespacedName: key})
+	if w.process == nil {
+		w.process = newReconciler(c, c, w, w, w.time, func(k client.ObjectKey) { w.landings <- k })
+	}
+	r := w.process
+	r.Client, r.read.cache, r.read.live = c, c, c
+	result, err = r.Reconcile(context.Background(), ctrl.Request{NamespacedName: w.key})
+	w.settle()
+	if *count >= crash.At && crash.At > 0 && !w.survives {
+		w.process = nil
+	}
 	return result, *count, err
 }
+
+// settle waits until everything that was sent has its answer, but for what is
+// held.
+func (w *world) settle() {
+	for w.open(func(f flight) bool { return f.outcome == nil && !w.wasSent(f.action.ID) }) {
+		<-w.entered
+	}
+	for w.open(func(f flight) bool { return f.outcome == nil && (!w.held[f.action.ID] || f.cancelled || w.released()) }) {
+		<-w.landings
+	}
+}
+
+func (w *world) wasSent(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.sent, func(e cloudevents.Event) bool { return e.ID() == id })
+}
+
+func (w *world) released() bool {
+	select {
+	case <-w.release:
+		return true
+	default:
+		return false
+	}
+}
+
+// open reports whether there is a flight of that kind.
+func (w *world) open(is func(flight) bool) bool {
+	var s v1alpha1.Schedule
+	if w.process == nil || w.api.Get(context.Background(), w.key, &s) != nil {
+		return false
+	}
+	return slices.ContainsFunc(w.process.flights.of(w.key, s.UID), is)
+}
+
+// news reports whether an answer is there that was not looked at.
+func (w *world) news() bool { return w.open(func(f flight) bool { return f.outcome != nil }) }
 
 // until lets the controller look whenever it wants to, up to a time.
 func (w *world) until(text string) {
@@ -96,11 +190,14 @@ func (w *world) until(text string) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
+		if w.news() {
+			continue
+		}
 		if result.RequeueAfter == 0 || w.now.Add(result.RequeueAfter).After(end) {
-			w.now = end
+			w.set(end)
 			return
 		}
-		w.now = w.now.Add(result.RequeueAfter)
+		w.set(w.now.Add(result.RequeueAfter))
 	}
 	w.t.Fatal("it looks again and again")
 }
@@ -108,7 +205,7 @@ func (w *world) until(text string) {
 func (w *world) schedule() *v1alpha1.Schedule {
 	w.t.Helper()
 	var s v1alpha1.Schedule
-	if err := w.api.Get(context.Background(), key, &s); err != nil {
+	if err := w.api.Get(context.Background(), w.key, &s); err != nil {
 		w.t.Fatal(err)
 	}
 	return &s
@@ -163,8 +260,8 @@ func TestTicks(t *testing.T) {
 	w.until("10:25:00")
 	w.expect("1010 1020", "10:20 Delivered 1 0", "10:10 Delivered 1 0")
 	s := w.schedule()
-	if got := s.Status.NextTime.UTC(); !got.Equal(clock("10:30:00")) || w.ready() != "True Ready" || s.Status.Pending != nil {
-		t.Errorf("next %v, Ready %s, pending %v", got, w.ready(), s.Status.Pending)
+	if got := s.Status.NextTime.UTC(); !got.Equal(clock("10:30:00")) || w.ready() != "True Ready" || len(s.Status.Active) > 0 {
+		t.Errorf("next %v, Ready %s, pending %v", got, w.ready(), s.Status.Active)
 	}
 	e := w.sent[0]
 	got := []any{e.ID(), e.Type(), e.Source(), e.Time(), e.SpecVersion()}
@@ -206,7 +303,7 @@ func TestAwayFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.until("10:01:00")
-			w.now = clock(c.away)
+			w.set(clock(c.away))
 			w.until(c.away[:5] + ":59")
 			t.Log(c.reason)
 			w.expect(c.ids, c.history...)
@@ -217,14 +314,14 @@ func TestAwayFor(t *testing.T) {
 func TestTheSinkIsAwayForAWhile(t *testing.T) {
 	w := newWorld(t)
 	w.answer = func(cloudevents.Event) error {
-		if w.now.Before(clock("10:25:00")) {
+		if w.time().Before(clock("10:25:00")) {
 			return errors.New("connection refused")
 		}
 		return nil
 	}
 	w.until("10:12:00")
-	if p := w.schedule().Status.Pending; w.ready() != "Unknown Delivering" || p == nil || p.Message != "connection refused" {
-		t.Errorf("Ready %s, pending %+v", w.ready(), p)
+	if a := w.schedule().Status.Active; w.ready() != "Unknown Delivering" || len(a) != 1 || a[0].Message != "connection refused" {
+		t.Errorf("Ready %s, active %+v", w.ready(), a)
 	}
 	w.until("10:35:00")
 	var results []string
@@ -251,7 +348,7 @@ func TestTheWindowEnds(t *testing.T) {
 	if len(a) != 1 || a[0].Result != v1alpha1.ActionFailed || a[0].Attempts < 3 || !strings.Contains(a[0].Message, "connection refused") {
 		t.Errorf("history %+v", a)
 	}
-	if w.schedule().Status.Pending != nil {
+	if len(w.schedule().Status.Active) > 0 {
 		t.Error("it is tried for ever")
 	}
 }
@@ -288,7 +385,7 @@ func TestSuspendSkipsAndResumeDoesNotMakeUp(t *testing.T) {
 	}
 	w.change(suspend(false))
 	w.until("10:45:00")
-	w.expect("1010 1040", "10:40 Delivered 1 0", "10:10 Delivered 1 0")
+	w.expect("1010 1040", "10:40 Delivered 1 0", "10:20 Skipped 0 2", "10:10 Delivered 1 0")
 }
 
 func TestSuspendGivesUpWhatIsPending(t *testing.T) {
@@ -314,7 +411,7 @@ func TestANewTimetablePlansNothingInThePast(t *testing.T) {
 func TestOtherDataIsNoNewTimetable(t *testing.T) {
 	w := newWorld(t)
 	w.until("10:09:00")
-	w.now = clock("10:12:00")
+	w.set(clock("10:12:00"))
 	w.change(func(s *v1alpha1.Schedule) { s.Spec.Event.Subject = "new" })
 	w.until("10:13:00")
 	w.expect("1010", "10:10 Delivered 1 0")
@@ -323,7 +420,7 @@ func TestOtherDataIsNoNewTimetable(t *testing.T) {
 func TestTheClockGoesBack(t *testing.T) {
 	w := newWorld(t)
 	w.until("10:25:00")
-	w.now = clock("10:05:00")
+	w.set(clock("10:05:00"))
 	w.until("10:35:00")
 	w.expect("1010 1020 1030", "10:30 Delivered 1 0", "10:20 Delivered 1 0", "10:10 Delivered 1 0")
 }
@@ -334,6 +431,7 @@ func TestInvalidShowsAndRests(t *testing.T) {
 		"panic":  cron("TZ=UTC"),
 		"zone":   func(s *v1alpha1.Schedule) { s.Spec.TimeZone = "Mars/Olympus" },
 		"window": func(s *v1alpha1.Schedule) { s.Spec.CatchUpWindow = &metav1.Duration{} },
+		"jitter": func(s *v1alpha1.Schedule) { s.Spec.Jitter = &metav1.Duration{Duration: time.Hour} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, o)
@@ -359,7 +457,7 @@ func TestTheProcessMayDieAtAnyWrite(t *testing.T) {
 			for _, done := range []bool{false, true} {
 				w := newWorld(t)
 				w.until("10:09:00")
-				w.now = clock("10:32:00")
+				w.set(clock("10:32:00"))
 				for range look {
 					if _, _, err := w.look(reconciletest.Crash{}); err != nil {
 						t.Fatal(err)
@@ -378,7 +476,8 @@ func TestTheProcessMayDieAtAnyWrite(t *testing.T) {
 				for _, e := range w.sent {
 					ids[e.ID()]++
 				}
-				if len(ids) != 3 || len(w.sent) > 4 {
+				// What was under way comes twice, and what the look began that died.
+				if len(ids) != 3 || len(w.sent) > 5 {
 					t.Errorf("look %d, write %d, done %v: sent %v", look, at, done, ids)
 				}
 			}
@@ -389,41 +488,20 @@ func TestTheProcessMayDieAtAnyWrite(t *testing.T) {
 	}
 }
 
-// A second leader that still believes to be one has read the status before the
-// first one's intent: it must not send.
-func TestTwoLeaders(t *testing.T) {
-	w := newWorld(t)
-	w.until("10:09:00")
-	w.now = clock("10:10:01")
-	stale := w.schedule()
-	if _, _, err := w.look(reconciletest.Crash{}); err != nil {
-		t.Fatal(err)
-	}
-	old := &staleClient{Client: w.api, stale: stale}
-	r := &Reconciler{Client: old, Live: old, Sinks: w, Sender: w, Now: func() time.Time { return w.now }}
-	if result, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: key}); err != nil || result.RequeueAfter == 0 {
-		t.Errorf("result %v, error %v", result, err)
-	}
-	w.expect("1010", "10:10 Delivered 1 0")
-}
-
-// A cache that lags behind shows an intent that was carried out meanwhile.
+// A cache that lags behind shows a status from before what was sent.
 func TestALaggingCacheSendsNothingTwice(t *testing.T) {
 	w := newWorld(t)
 	w.until("10:09:00")
-	w.now = clock("10:10:01")
-	if _, _, err := w.look(reconciletest.Crash{At: 1, Done: true}); err == nil {
-		t.Fatal("the process lives on")
-	}
 	stale := w.schedule()
-	if stale.Status.Pending == nil {
-		t.Fatal("the intent was not stored")
-	}
-	if _, _, err := w.look(reconciletest.Crash{}); err != nil {
+	w.until("10:11:00")
+	w.expect("1010", "10:10 Delivered 1 0")
+	behind := &staleClient{Client: w.api, stale: stale}
+	w.process.read.cache = behind
+	if _, err := w.process.Reconcile(t.Context(), ctrl.Request{NamespacedName: key}); err != nil {
 		t.Fatal(err)
 	}
-	r := &Reconciler{Client: &staleClient{Client: w.api, stale: stale}, Live: w.api, Sinks: w, Sender: w, Now: func() time.Time { return w.now }}
-	if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: key}); err != nil {
+	another := newReconciler(behind, w.api, w, w, w.time, func(client.ObjectKey) {})
+	if _, err := another.Reconcile(t.Context(), ctrl.Request{NamespacedName: key}); err != nil {
 		t.Fatal(err)
 	}
 	w.expect("1010", "10:10 Delivered 1 0")
@@ -439,12 +517,93 @@ func (s *staleClient) Get(_ context.Context, _ client.ObjectKey, obj client.Obje
 	return nil
 }
 
+// What is settled at once is written once: that is what lets thousands be due in
+// the same second.
+func TestOneWriteForATick(t *testing.T) {
+	w := newWorld(t)
+	w.until("10:09:59")
+	w.set(clock("10:10:00"))
+	if _, writes, _ := w.look(reconciletest.Crash{}); writes != 0 || w.ids() != "1010" {
+		t.Errorf("to send takes %d writes; sent %q", writes, w.ids())
+	}
+	if _, writes, _ := w.look(reconciletest.Crash{}); writes != 1 {
+		t.Errorf("to settle takes %d writes", writes)
+	}
+	resolved := w.resolved
+	w.until("10:19:00")
+	if n := w.resolved - resolved; n > 1 {
+		t.Errorf("the sink was looked up %d times while nothing was due", n)
+	}
+	w.expect("1010", "10:10 Delivered 1 0")
+}
+
+// An answer that takes its time: the action shows, and what comes after it does
+// as the policy says.
+func TestASlowSink(t *testing.T) {
+	cases := map[v1alpha1.OverlapPolicy]struct {
+		ids     string
+		history []string
+	}{
+		v1alpha1.OverlapBufferAll:   {"1010 1020 1030", []string{"10:30 Delivered 1 0", "10:20 Delivered 1 0", "10:10 Delivered 1 0"}},
+		v1alpha1.OverlapSkip:        {"1010", []string{"10:10 Delivered 1 0", "10:20 Skipped 0 2"}},
+		v1alpha1.OverlapCancelOther: {"1010 1020 1030", []string{"10:30 Delivered 1 0", "10:20 Delivered 1 0", "10:10 Cancelled 1 0"}},
+		v1alpha1.OverlapAllowAll:    {"1010 1020 1030", []string{"10:10 Delivered 1 0", "10:30 Delivered 1 0", "10:20 Delivered 1 0"}},
+	}
+	for policy, c := range cases {
+		t.Run(string(policy), func(t *testing.T) {
+			w := newWorld(t, func(s *v1alpha1.Schedule) { s.Spec.Overlap = policy })
+			w.held["u-20260101T101000Z"] = true
+			w.until("10:15:00")
+			if a := w.schedule().Status.Active; len(a) != 1 || !a[0].PlannedTime.Equal(&metav1.Time{Time: clock("10:10:00")}) {
+				t.Errorf("under way: %+v", a)
+			}
+			w.until("10:31:00")
+			close(w.release)
+			w.settle()
+			w.until("10:35:00")
+			w.expect(c.ids, c.history...)
+		})
+	}
+}
+
+func TestASinkThatIsSilent(t *testing.T) {
+	w := newWorld(t, func(s *v1alpha1.Schedule) { s.Spec.Timeout = &metav1.Duration{Duration: time.Second} })
+	w.held["u-20260101T101000Z"] = true
+	w.set(clock("10:10:00"))
+	if _, _, err := w.look(reconciletest.Crash{}); err != nil {
+		t.Fatal(err)
+	}
+	<-w.landings
+	if _, _, err := w.look(reconciletest.Crash{}); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.schedule().Status.Active; len(a) != 1 || !strings.Contains(a[0].Message, "spec.timeout") {
+		t.Errorf("under way: %+v", a)
+	}
+}
+
+func TestADeletedScheduleSendsNoMore(t *testing.T) {
+	w := newWorld(t)
+	w.held["u-20260101T101000Z"] = true
+	w.until("10:12:00")
+	if err := w.api.Delete(t.Context(), w.schedule()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.look(reconciletest.Crash{}); err != nil {
+		t.Fatal(err)
+	}
+	<-w.landings
+	if w.process.flights.of(key, "u") != nil {
+		t.Error("its attempts are kept")
+	}
+}
+
 func TestHistoryIsBounded(t *testing.T) {
 	w := newWorld(t, cron("* * * * *"))
 	w.answer = func(cloudevents.Event) error { return permanent(errors.New(strings.Repeat("é", 5000))) }
 	w.until("10:40:00")
 	a := w.schedule().Status.LastActions
-	if len(a) != maxHistory || len(a[0].Message) > maxMessage+8 || len(w.sent) != 40 {
+	if len(a) != v1alpha1.DefaultHistoryLimit || len(a[0].Message) > 520 || len(w.sent) != 40 {
 		t.Errorf("%d entries, a message of %d bytes, %d events", len(a), len(a[0].Message), len(w.sent))
 	}
 }

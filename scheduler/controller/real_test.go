@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrl "sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/reconcile/reconciletest"
@@ -35,12 +34,10 @@ func TestOnARealClusterTheStatusIsKept(t *testing.T) {
 	if err := cluster.Client.Create(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, api: cluster.Client}
 	year := time.Now().UTC().Year() + 1
-	w.now = time.Date(year, 1, 1, 0, 0, 5, 0, time.UTC)
-	r := &Reconciler{Client: w.api, Live: w.api, Sinks: w, Sender: w, Now: func() time.Time { return w.now }}
+	w := inWorld(t, cluster.Client, client.ObjectKeyFromObject(s), time.Date(year, 1, 1, 0, 0, 5, 0, time.UTC))
 	for range 3 {
-		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(s)}); err != nil {
+		if _, _, err := w.look(reconciletest.Crash{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -2,10 +2,10 @@ package controller
 
 import (
 	"context"
-	"fmt"
+	"hash/fnv"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -17,13 +17,19 @@ import (
 )
 
 const (
-	// lookAgain bounds how long a Schedule is not looked at. A timer does not see
-	// that the clock was put forward or the machine slept; this does.
-	lookAgain = 30 * time.Second
-	// sinkAgain is how soon a sink that has no address yet is looked up again.
-	sinkAgain = 2 * time.Second
-	// atOnce is for what is due already.
-	atOnce = time.Millisecond
+	// lookAgain bounds how long a Schedule is not looked at.
+	lookAgain = 10 * time.Minute
+	// youth is how long an action that was begun on time may stand nowhere but in
+	// memory: most are settled by then, and one write is enough for both.
+	youth = time.Second
+	// soon is for what is due already.
+	soon = time.Millisecond
+)
+
+// The priorities of looks. Writing down what was sent waits for sending.
+var (
+	priorityAct    = 0
+	priorityRecord = -10
 )
 
 // Sender delivers an event to an address, in one attempt.
@@ -33,69 +39,73 @@ type Sender interface {
 	Send(ctx context.Context, uri string, event cloudevents.Event) error
 }
 
-// Sinks finds the address of a destination.
-type Sinks interface {
-	// Resolve returns an absolute URL, or an *Unresolved.
-	Resolve(ctx context.Context, namespace string, sink v1alpha1.Destination) (string, error)
-}
-
-// Reconciler looks at one Schedule at a time.
+// Reconciler looks at one Schedule at a time. It starts what is due, writes down
+// what came of it and says when to look again; it never waits for a sink.
 type Reconciler struct {
 	Client client.Client
-	// Live reads past the cache. A decision to send is never made from a cached
-	// status: it could be the one before the last sending.
-	Live   client.Reader
-	Sinks  Sinks
 	Sender Sender
 	Now    func() time.Time
+
+	read    *freshReader
+	sinks   *sinks
+	flights *flights
+	tables  tables
 }
 
-// Reconcile does what is due, one planned time, and says when to look again.
+// Reconcile looks at a Schedule.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	var s v1alpha1.Schedule
-	if err := r.Client.Get(ctx, req.NamespacedName, &s); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	key := req.NamespacedName
+	s, err := r.read.get(ctx, key)
+	if apierrors.IsNotFound(err) {
+		r.forget(key)
+		return ctrl.Result{}, nil
 	}
-	if r.busy(&s) {
-		s = v1alpha1.Schedule{}
-		if err := r.Live.Get(ctx, req.NamespacedName, &s); err != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(err)
-		}
+	if err != nil {
+		return ctrl.Result{}, err
 	}
-	look := &look{Reconciler: r, now: r.Now()}
-	return reconcile.Run(ctx, r.Client, &s, nil, look.read, look.begin, look.resolve, look.act, look.rest)
+	l := &look{Reconciler: r, key: key, now: r.Now(), stored: s.Status.DeepCopy()}
+	version := s.ResourceVersion
+	result, err := reconcile.Run(ctx, r.Client, s, nil, l.parse, l.decide, l.resolve, l.start, l.rest)
+	if s.ResourceVersion != version {
+		r.read.saw(key, s.ResourceVersion)
+		r.flights.forget(key, l.landed...)
+	}
+	result.Priority = &priorityAct
+	if len(l.flying) > 0 {
+		// What comes next is an outcome.
+		result.Priority = &priorityRecord
+	}
+	return result, err
 }
 
-// busy reports whether there is anything to do but wait.
-func (r *Reconciler) busy(s *v1alpha1.Schedule) bool {
-	timetable, err := scheduler.Parse(s.Spec.Cron, s.Spec.Zone())
-	if err != nil || s.Status.Pending != nil || s.Status.LastHandledTime == nil || s.Status.Timetable != fingerprint(s) {
-		return true
-	}
-	p := timetable.Plan(s.Status.LastHandledTime.Time, r.Now(), s.Spec.Window())
-	return !s.Spec.Suspend && (!p.Due.IsZero() || p.Missed.Count > 0)
-}
-
-func fingerprint(s *v1alpha1.Schedule) string {
-	return scheduler.Fingerprint(s.Spec.Cron, s.Spec.Zone(), s.Spec.Suspend)
+func (r *Reconciler) forget(key client.ObjectKey) {
+	r.flights.drop(key)
+	r.read.forget(key)
+	r.sinks.forget(key)
+	r.tables.forget(key)
 }
 
 // look is one look at a Schedule; its steps share what they found.
 type look struct {
 	*Reconciler
-	now       time.Time
-	timetable scheduler.Timetable
-	uri       string
-	unsolved  error
+	key    client.ObjectKey
+	now    time.Time
+	stored *v1alpha1.ScheduleStatus
+
+	scheduler.Decider
+	flying map[string]flight
+	// landed are the flights whose outcomes are in the status now.
+	landed []string
+	sink   sink
 }
 
-// read checks the spec.
-func (l *look) read(_ context.Context, s *v1alpha1.Schedule) error {
+// parse checks the spec.
+func (l *look) parse(_ context.Context, s *v1alpha1.Schedule) error {
 	var err error
 	if invalid := s.Validate(); len(invalid) > 0 {
 		err = invalid.ToAggregate()
 	} else {
-		l.timetable, err = parse(s)
+		l.Timetable, err = l.tables.of(s)
 	}
 	if err != nil {
 		s.Status.NextTime = nil
@@ -105,94 +115,101 @@ func (l *look) read(_ context.Context, s *v1alpha1.Schedule) error {
 	return nil
 }
 
-func parse(s *v1alpha1.Schedule) (scheduler.Timetable, error) {
-	timetable, err := scheduler.Parse(s.Spec.Cron, s.Spec.Zone())
-	if err != nil {
-		return timetable, fmt.Errorf("spec.cron or spec.timeZone: %w", err)
+// decide brings the status up to now, with what only this process knows: the
+// attempts under way, and those that ended.
+func (l *look) decide(_ context.Context, s *v1alpha1.Schedule) error {
+	l.Decider = scheduler.Decider{Schedule: s, Timetable: l.Timetable, Now: l.now, Flying: l.isFlying}
+	l.flying = map[string]flight{}
+	var ended []flight
+	for _, f := range l.flights.of(l.key, s.UID) {
+		if known(s, f) {
+			l.flights.forget(l.key, f.action.ID)
+			continue
+		}
+		scheduler.Adopt(s, f.action)
+		if f.outcome == nil {
+			l.flying[f.action.ID] = f
+			continue
+		}
+		ended = append(ended, f)
 	}
-	return timetable, nil
+	for _, f := range ended {
+		l.Take(f.action.ID, *f.outcome)
+		l.landed = append(l.landed, f.action.ID)
+	}
+	l.Decide()
+	return nil
 }
 
-// begin settles from when on there is something to do. A new Schedule begins
-// when it was created, a changed or resumed one now: neither plans anything in
-// the past. What was under way when it was suspended is given up.
-func (l *look) begin(_ context.Context, s *v1alpha1.Schedule) error {
-	if s.Status.Timetable != fingerprint(s) {
-		begin := s.CreationTimestamp.Time
-		if s.Status.Timetable != "" {
-			begin = l.now
+func (l *look) isFlying(id string) bool {
+	_, ok := l.flying[id]
+	return ok
+}
+
+// known reports whether the status has the outcome of a flight: it was written,
+// though this process was told that it was not.
+func known(s *v1alpha1.Schedule, f flight) bool {
+	for _, a := range s.Status.Active {
+		if a.ID == f.action.ID {
+			return a.Attempts >= f.attempt()
 		}
-		if handled := s.Status.LastHandledTime; handled == nil || handled.Time.Before(begin) {
-			s.Status.LastHandledTime = seconds(begin)
-		}
-		s.Status.Timetable = fingerprint(s)
 	}
-	if s.Spec.Suspend && s.Status.Pending != nil {
-		l.settle(s, v1alpha1.ActionFailed, "the schedule was suspended before the sink took the event; "+s.Status.Pending.Message)
+	return scheduler.Settled(s, f.action.ID)
+}
+
+// start makes the attempts whose time has come, and ends those that were given
+// up.
+func (l *look) start(_ context.Context, s *v1alpha1.Schedule) error {
+	for _, a := range s.Status.Active {
+		switch {
+		case l.isFlying(a.ID):
+			if a.Cancelled != nil {
+				l.flights.cancel(l.key, a.ID)
+			}
+		case a.NextAttemptTime != nil && a.NextAttemptTime.After(l.now):
+		case l.sink.err != nil:
+			// Looking for the sink was the attempt.
+			l.Take(a.ID, scheduler.Outcome{At: l.now, Err: l.sink.err})
+		default:
+			l.send(s, a)
+		}
 	}
 	return nil
 }
 
-// resolve finds the sink, also while nothing is due, so that a wrong one shows
-// at once.
-func (l *look) resolve(ctx context.Context, s *v1alpha1.Schedule) error {
-	l.uri, l.unsolved = l.Sinks.Resolve(ctx, s.Namespace, s.Spec.Sink)
-	s.Status.SinkURI = l.uri
-	if l.unsolved == nil {
-		return nil
+func (l *look) send(s *v1alpha1.Schedule, a v1alpha1.ActiveAction) {
+	event, err := makeEvent(s, a)
+	if err != nil {
+		l.Take(a.ID, scheduler.Outcome{At: l.now, Err: err, Final: true})
+		return
 	}
-	if unresolved, ok := asUnresolved(l.unsolved); ok {
-		s.Set(v1alpha1.False(v1alpha1.ConditionReady, unresolved.Reason, unresolved.Error()))
-		return reconcile.Wait(unresolved.Error(), sinkAgain)
-	}
-	// The API server did not answer. What is due is counted as an attempt that
-	// failed, and the sink is looked up again with it.
-	s.Set(v1alpha1.Unknown(v1alpha1.ConditionReady, v1alpha1.ReasonSinkNotReady, l.unsolved.Error()))
-	return reconcile.Wait(l.unsolved.Error(), sinkAgain)
+	uri := l.sink.uri
+	l.flights.start(s, a, func(ctx context.Context) error { return l.Sender.Send(ctx, uri, event) })
+	l.flying[a.ID] = flight{action: a, begun: l.now}
 }
 
 // rest says how it stands and when to look again.
 func (l *look) rest(_ context.Context, s *v1alpha1.Schedule) error {
 	s.Status.NextTime = nil
-	if s.Spec.Suspend {
-		s.Set(v1alpha1.True(v1alpha1.ConditionReady, v1alpha1.ReasonSuspended, "suspended: nothing happens until spec.suspend is false"))
-		return reconcile.Wait("suspended", 0)
+	if next, ok := l.Upcoming(); ok {
+		s.Status.NextTime = seconds(next)
 	}
-	// Sending took its time.
-	now := l.Now()
-	p := l.timetable.Plan(s.Status.LastHandledTime.Time, now, s.Spec.Window())
-	after := lookAgain
-	if !p.Next.IsZero() {
-		s.Status.NextTime = seconds(p.Next)
-		after = min(after, p.Next.Sub(now))
+	s.Set(l.ready(s))
+	after := lookAgain - spread(s, lookAgain/10)
+	if wake, ok := l.Wake(); ok {
+		after = min(after, wake.Sub(l.now))
 	}
-	pending := s.Status.Pending
-	switch {
-	case pending != nil && pending.NextAttemptTime != nil:
-		after = min(after, pending.NextAttemptTime.Sub(now))
-	case !p.Due.IsZero():
-		after = atOnce
+	after = min(after, l.sinkAgain(s))
+	if l.mayDefer(s) {
+		s.Status = *l.stored
+		after = min(after, youth)
 	}
-	if l.unsolved == nil {
-		s.Set(state(pending, p))
-	}
-	return reconcile.Wait("until the next planned time", max(after, atOnce))
+	return reconcile.Wait("until the next planned time", max(after, soon))
 }
 
-func state(pending *v1alpha1.PendingAction, p scheduler.Plan) metav1.Condition {
-	switch {
-	case pending != nil && pending.Attempts > 0:
-		return v1alpha1.Unknown(v1alpha1.ConditionReady, v1alpha1.ReasonDelivering,
-			fmt.Sprintf("the event of %s was not taken yet: %s", pending.PlannedTime.UTC().Format(time.RFC3339), pending.Message))
-	case p.Next.IsZero():
-		return v1alpha1.False(v1alpha1.ConditionReady, v1alpha1.ReasonNeverDue, "no cron line is ever due; check the days and months in spec.cron")
-	}
-	return v1alpha1.True(v1alpha1.ConditionReady, v1alpha1.ReasonReady, "")
-}
-
-// seconds is a time as the API keeps it: in UTC, without fractions, which are cut
-// off and not rounded up into the future.
-func seconds(t time.Time) *metav1.Time {
-	v := metav1.NewTime(t.UTC().Truncate(time.Second))
-	return &v
+// spread is a part of d that is another one for every Schedule.
+func spread(s *v1alpha1.Schedule, d time.Duration) time.Duration {
+	sum := fnv.New64a()
+	_, _ = sum.Write([]byte(s.UID))
+	return time.Duration(sum.Sum64() % uint64(d))
 }

@@ -6,16 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+
+	"github.com/knit-dev/knit/functions/api/v1alpha1"
+	"github.com/knit-dev/knit/functions/reconcile"
 )
 
 // permanentError is an error that another attempt cannot help.
@@ -34,45 +34,11 @@ func Permanent(err error) bool {
 // HTTPSender sends events by HTTP in the binary mode of CloudEvents.
 type HTTPSender struct{ client *http.Client }
 
-// NewHTTPSender makes a sender that reaches the cluster and the world, but not
-// what only the control plane itself could: the addresses of its own machine
-// and link-local ones, where clouds answer with credentials.
-func NewHTTPSender() *HTTPSender { return newHTTPSender(forbidden) }
+// NewHTTPSender makes a sender for addresses that tenants choose.
+func NewHTTPSender() *HTTPSender { return newHTTPSender(reconcile.Forbidden) }
 
 func newHTTPSender(refuse func(netip.Addr) bool) *HTTPSender {
-	dialer := &net.Dialer{
-		Timeout: 5 * time.Second,
-		// Control sees the address after names were resolved, so that no name
-		// can stand for a forbidden one.
-		Control: func(_, address string, _ syscall.RawConn) error {
-			to, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return err
-			}
-			if refuse(to.Addr().Unmap()) {
-				return permanent(fmt.Errorf("a Schedule may not send to %s: it is an address of the machine itself or link-local", to.Addr()))
-			}
-			return nil
-		},
-	}
-	return &HTTPSender{client: &http.Client{
-		Timeout: sendTimeout,
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext,
-			// While a function is made, its name leads elsewhere for a moment. A
-			// connection from then, kept for the next attempt, would go on leading
-			// there as long as there are attempts.
-			DisableKeepAlives:      true,
-			TLSHandshakeTimeout:    5 * time.Second,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
-		// An event goes where it was said to, not where the answer points.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-}
-
-func forbidden(a netip.Addr) bool {
-	return a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsLinkLocalMulticast() || a.IsMulticast() || a.IsUnspecified()
+	return &HTTPSender{client: reconcile.Egress(v1alpha1.MaxSinkTimeout, refuse)}
 }
 
 // maxAnswer is how much of an answer is read, in bytes; maxQuote how much of it
@@ -92,7 +58,11 @@ func (s *HTTPSender) Send(ctx context.Context, uri string, event cloudevents.Eve
 		return permanent(fmt.Errorf("write the event: %w", err))
 	}
 	res, err := s.client.Do(req)
-	if err != nil {
+	var forbidden reconcile.ForbiddenAddress
+	switch {
+	case errors.As(err, &forbidden):
+		return permanent(fmt.Errorf("send to the sink: %w", err))
+	case err != nil:
 		return fmt.Errorf("send to the sink: %w", err)
 	}
 	defer res.Body.Close()

@@ -79,7 +79,7 @@ func TestTheMachinesOwnAddressesAreRefused(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		err := NewHTTPSender().Send(ctx, uri, sample())
 		cancel()
-		if !Permanent(err) || !strings.Contains(err.Error(), "may not send") {
+		if !Permanent(err) || !strings.Contains(err.Error(), "not allowed to send") {
 			t.Errorf("%s: error %v", uri, err)
 		}
 	}
@@ -102,7 +102,7 @@ func TestResolve(t *testing.T) {
 	fn.Namespace, fn.Name, fn.Status.Address = "shop", "hello", &v1alpha1.Address{URL: "http://hello.shop.svc.cluster.local"}
 	other := fn.DeepCopy()
 	other.Namespace, other.Name = "other", "secret"
-	r := Resolver{Reader: reconciletest.Fake(t, scheme, nil, fn, other,
+	r := Addresses{Reader: reconciletest.Fake(t, scheme, nil, fn, other,
 		thing("Broker", "ready", `{"address":{"url":"http://broker/shop/ready"}}`),
 		thing("Broker", "several", `{"addresses":[{"name":"x"},{"url":"https://a"}]}`),
 		thing("Broker", "new", `{}`), thing("Broker", "odd", `{"address":{"url":"not a url"}}`))}

@@ -150,7 +150,16 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 		"event send": {"event", "send", "--type", "dev.knit.hello"}, "schedule list": {"schedule", "list"}, "schedule describe": {"schedule", "describe", "hello-every-minute"},
 		"deadletter list": {"deadletter", "list"}, "deadletter show": {"deadletter", "show", "1"},
 		"deadletter redrive": {"deadletter", "redrive", "--all"}, "deadletter purge": {"deadletter", "purge", "--all"},
-		"schedule next": {"schedule", "next", "hello-every-minute"},
+		"schedule next": {"schedule", "next", "hello-every-minute"}, "schedule history": {"schedule", "history", "hello-every-minute"},
+		"schedule history --watch": {"schedule", "history", "hello-every-minute", "--watch"}, "schedule list --watch": {"schedule", "list", "--watch"},
+		"schedule create":           {"schedule", "create", "other", "--every", "1h", "--sink", "function/hello"},
+		"schedule create --dry-run": {"schedule", "create", "other", "--every", "1h", "--sink", "function/hello", "--dry-run=server"},
+		"schedule create taken":     {"schedule", "create", "hello-every-minute", "--every", "1h", "--sink", "function/hello"},
+		"schedule pause":            {"schedule", "pause", "hello-every-minute"}, "schedule resume": {"schedule", "resume", "hello-every-minute"},
+		"schedule run-now": {"schedule", "run-now", "hello-every-minute"}, "schedule run-now --wait": {"schedule", "run-now", "hello-every-minute", "--wait"},
+		"schedule backfill":           {"schedule", "backfill", "hello-every-minute", "--from", "2026-01-01T00:00:00Z", "--to", "2026-01-01T00:05:00Z"},
+		"schedule backfill --dry-run": {"schedule", "backfill", "hello-every-minute", "--from", "2026-01-01T00:00:00Z", "--to", "2026-01-01T00:05:00Z", "--dry-run"},
+		"schedule delete":             {"schedule", "delete", "hello-every-minute"}, "schedule delete --no-wait": {"schedule", "delete", "hello-every-minute", "--no-wait"},
 	}
 	for name, args := range commands {
 		t.Run("knit "+name, func(t *testing.T) {

@@ -50,6 +50,8 @@ const (
 	ReasonSinkNotReady      = "SinkNotReady"
 	ReasonDelivering        = "Delivering"
 	ReasonNeverDue          = "NeverDue"
+	ReasonPaused            = "Paused"
+	ReasonOver              = "Over"
 	ReasonPending           = "Pending"
 )
 

@@ -1,6 +1,11 @@
 package v1alpha1
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Defaults. They are applied where a value is read, never written into the
 // object: what a person wrote is what is stored.
@@ -10,6 +15,8 @@ const (
 	DefaultStartTimeout  = time.Minute
 	DefaultBuildDeadline = 15 * time.Minute
 	DefaultCatchUpWindow = time.Hour
+	DefaultSinkTimeout   = time.Minute
+	DefaultHistoryLimit  = 20
 	DefaultEventType     = "dev.knit.schedule.tick"
 	DefaultTimeZone      = "UTC"
 )
@@ -56,6 +63,46 @@ func (s ScheduleSpec) Window() time.Duration {
 		return DefaultCatchUpWindow
 	}
 	return s.CatchUpWindow.Duration
+}
+
+// When is a Schedule's planned times in short, for people.
+func (s ScheduleSpec) When() string {
+	times := slices.Clone(s.Cron)
+	if n := len(s.At); n > 0 {
+		text := "at " + s.At[0].UTC().Format(time.RFC3339)
+		if n > 1 {
+			text += fmt.Sprintf(" (+%d)", n-1)
+		}
+		times = append(times, text)
+	}
+	return strings.Join(times, "; ")
+}
+
+// Delay is by less than what planned times are put off.
+func (s ScheduleSpec) Delay() time.Duration {
+	if s.Jitter == nil {
+		return 0
+	}
+	return s.Jitter.Duration
+}
+
+// SinkTimeout is how long the sink may take to answer one attempt.
+func (s ScheduleSpec) SinkTimeout() time.Duration {
+	if s.Timeout == nil {
+		return DefaultSinkTimeout
+	}
+	return s.Timeout.Duration
+}
+
+// Overlaps is the policy about overlaps.
+func (s ScheduleSpec) Overlaps() OverlapPolicy { return or(s.Overlap, OverlapBufferAll) }
+
+// History is how many actions the status keeps.
+func (s ScheduleSpec) History() int {
+	if s.HistoryLimit == nil {
+		return DefaultHistoryLimit
+	}
+	return int(*s.HistoryLimit)
 }
 
 // Zone is the name of the time zone.

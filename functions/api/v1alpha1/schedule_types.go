@@ -6,17 +6,28 @@ import (
 )
 
 // ScheduleSpec is when something happens, and what.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.cron) || has(self.at)",message="say when: set cron, at, or both"
 type ScheduleSpec struct {
 	// Cron lines of five fields (minute, hour, day of month, month, day of
-	// week), or one of @hourly, @daily, @weekly, @monthly and @yearly. A time
+	// week), or six with seconds before them, or one of @hourly, @daily,
+	// @weekly, @monthly and @yearly, or an interval such as "@every 90s". A time
 	// named by several lines happens once.
+	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=128
-	// +kubebuilder:validation:items:Pattern=`^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|[0-9A-Za-z*/,?-]+( +[0-9A-Za-z*/,?-]+){4})$`
-	Cron []string `json:"cron"`
+	// +kubebuilder:validation:items:Pattern=`^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|@every +([0-9]{1,8}(h|m|s)){1,3}|[0-9A-Za-z*/,?-]+( +[0-9A-Za-z*/,?-]+){4,5})$`
+	Cron []string `json:"cron,omitempty"`
+
+	// At are single times, beside those of the cron lines.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	At []metav1.Time `json:"at,omitempty"`
 
 	// TimeZone in which the lines are read, a name of the IANA database such as
 	// "Europe/Berlin"; UTC when empty.
@@ -25,8 +36,26 @@ type ScheduleSpec struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9_+/-]*$`
 	TimeZone string `json:"timeZone,omitempty"`
 
+	// StartTime is before which nothing is planned. Intervals count from it;
+	// without it they count from 1970-01-01T00:00:00Z, so that they are the same
+	// for everybody.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// EndTime is after which nothing is planned.
+	// +optional
+	EndTime *metav1.Time `json:"endTime,omitempty"`
+
+	// Jitter puts each planned time off, by less than this. By how much follows
+	// from the Schedule and the time alone; it must be shorter than the time
+	// between two planned times.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(s|m|h)){1,3}$`
+	Jitter *metav1.Duration `json:"jitter,omitempty"`
+
 	// Suspend stops the schedule. What would have happened meanwhile is not
-	// made up for.
+	// made up for, but recorded as skipped.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
@@ -38,6 +67,47 @@ type ScheduleSpec struct {
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(s|m|h)){1,3}$`
 	CatchUpWindow *metav1.Duration `json:"catchUpWindow,omitempty"`
 
+	// Overlap says what becomes of a planned time while an earlier action is not
+	// settled: its sink has not answered yet, or is tried again. BufferAll when
+	// empty.
+	// +optional
+	Overlap OverlapPolicy `json:"overlap,omitempty"`
+
+	// MaxActions is after how many actions nothing more is planned; those that
+	// were asked for by Requests do not count. Without it there is no end.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	MaxActions *int64 `json:"maxActions,omitempty"`
+
+	// PauseAfterFailures is after how many failed actions in a row the schedule
+	// pauses itself, until ResumedFrom says that somebody has seen it. Without
+	// it, it goes on.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	PauseAfterFailures *int32 `json:"pauseAfterFailures,omitempty"`
+
+	// ResumedFrom ends the pause that began then: it is what status.pausedSince
+	// said.
+	// +optional
+	ResumedFrom *metav1.Time `json:"resumedFrom,omitempty"`
+
+	// HistoryLimit is how many actions status.lastActions keeps; 20 when empty.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	HistoryLimit *int32 `json:"historyLimit,omitempty"`
+
+	// Requests ask for actions beside the timetable, to which neither a suspension
+	// nor the overlap policy applies: one now, or those of a time that is over.
+	// Each is acted on once; status.requests says how far it is. A request that is
+	// taken out of the list is not gone on with.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Requests []ScheduleRequest `json:"requests,omitempty"`
+
 	// Event is what is sent.
 	// +optional
 	Event EventTemplate `json:"event,omitzero"`
@@ -45,6 +115,59 @@ type ScheduleSpec struct {
 	// Sink is where it is sent: a Function, Broker, Channel, Knative Service or
 	// another addressable object of the same namespace, or a URI.
 	Sink Destination `json:"sink"`
+
+	// Timeout is how long the sink may take to answer one attempt. A minute when
+	// empty, at most an hour.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(s|m|h)){1,3}$`
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+}
+
+// OverlapPolicy is what becomes of a planned time while an earlier action is
+// under way.
+//
+// +kubebuilder:validation:Enum=Skip;BufferOne;BufferAll;CancelOther;TerminateOther;AllowAll
+type OverlapPolicy string
+
+// The policies about overlaps.
+const (
+	// OverlapSkip: it is skipped.
+	OverlapSkip OverlapPolicy = "Skip"
+	// OverlapBufferOne: the first waits, those after it are skipped.
+	OverlapBufferOne OverlapPolicy = "BufferOne"
+	// OverlapBufferAll: all wait, in their order, as long as the catch-up window
+	// lets them.
+	OverlapBufferAll OverlapPolicy = "BufferAll"
+	// OverlapCancelOther: what is under way is cancelled, and waited for.
+	OverlapCancelOther OverlapPolicy = "CancelOther"
+	// OverlapTerminateOther: what is under way is cut off. For an event it is the
+	// same as CancelOther: the connection to the sink is closed.
+	OverlapTerminateOther OverlapPolicy = "TerminateOther"
+	// OverlapAllowAll: both are under way, up to 10 at once; then they wait.
+	OverlapAllowAll OverlapPolicy = "AllowAll"
+)
+
+// ScheduleRequest asks for actions beside the timetable.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.at) != has(self.from)",message="set either at, or from and to"
+// +kubebuilder:validation:XValidation:rule="has(self.from) == has(self.to)",message="from and to belong together"
+type ScheduleRequest struct {
+	// Name of the request, unlike all others that this Schedule ever had: it is
+	// part of the ids of its events.
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`
+	Name string `json:"name"`
+	// At asks for one action; its planned time is this one.
+	// +optional
+	At *metav1.Time `json:"at,omitempty"`
+	// From asks for the actions of all planned times from this one on, whether
+	// they were acted on or not, one after another.
+	// +optional
+	From *metav1.Time `json:"from,omitempty"`
+	// To is the last of these times, itself included; it is not in the future.
+	// +optional
+	To *metav1.Time `json:"to,omitempty"`
 }
 
 // EventTemplate is the CloudEvent of a Schedule. Its id and time come from the
@@ -67,106 +190,6 @@ type EventTemplate struct {
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:pruning:PreserveUnknownFields
 	Data *runtime.RawExtension `json:"data,omitempty"`
-}
-
-// ActionResult is what became of a planned time.
-//
-// +kubebuilder:validation:Enum=Delivered;Failed;Missed
-type ActionResult string
-
-// The results of a planned time.
-const (
-	// ActionDelivered: the sink took the event.
-	ActionDelivered ActionResult = "Delivered"
-	// ActionFailed: the sink refused it, or did not take it within the window.
-	ActionFailed ActionResult = "Failed"
-	// ActionMissed: it was never tried, because the window was over.
-	ActionMissed ActionResult = "Missed"
-)
-
-// ScheduleAction is a planned time and what became of it.
-type ScheduleAction struct {
-	// PlannedTime is when it should have happened.
-	PlannedTime metav1.Time `json:"plannedTime"`
-	// ActualTime is when it was settled.
-	ActualTime metav1.MicroTime `json:"actualTime"`
-	// ID of the event.
-	// +optional
-	ID string `json:"id,omitempty"`
-	// Result of the action.
-	Result ActionResult `json:"result"`
-	// Attempts is how often it was sent.
-	// +optional
-	Attempts int32 `json:"attempts,omitempty"`
-	// Count is how many planned times this entry stands for, beginning at
-	// PlannedTime; one when empty. Missed times are recorded together.
-	// +optional
-	Count int32 `json:"count,omitempty"`
-	// Message says why, unless it was delivered.
-	// +optional
-	// +kubebuilder:validation:MaxLength=1024
-	Message string `json:"message,omitempty"`
-}
-
-// PendingAction is an intent, written before the first attempt: whoever goes on
-// after a crash sends the same event with the same id.
-type PendingAction struct {
-	// PlannedTime is when it should happen.
-	PlannedTime metav1.Time `json:"plannedTime"`
-	// ID of the event.
-	ID string `json:"id"`
-	// Attempts that are known to have failed.
-	// +optional
-	Attempts int32 `json:"attempts,omitempty"`
-	// NextAttemptTime is when it is tried again.
-	// +optional
-	NextAttemptTime *metav1.MicroTime `json:"nextAttemptTime,omitempty"`
-	// Message is the error of the last attempt.
-	// +optional
-	// +kubebuilder:validation:MaxLength=1024
-	Message string `json:"message,omitempty"`
-}
-
-// ScheduleStatus is what the scheduler remembers. Everything that it decides
-// comes from here and from the spec, never from a timer's memory.
-type ScheduleStatus struct {
-	// ObservedGeneration is the generation of the spec that this status is about.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-
-	// Conditions hold Ready.
-	// +optional
-	// +listType=map
-	// +listMapKey=type
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-
-	// LastHandledTime is the time up to which every planned time was settled.
-	// +optional
-	LastHandledTime *metav1.Time `json:"lastHandledTime,omitempty"`
-
-	// NextTime is the next planned time; empty while suspended.
-	// +optional
-	NextTime *metav1.Time `json:"nextTime,omitempty"`
-
-	// Pending is the action under way, if any.
-	// +optional
-	Pending *PendingAction `json:"pending,omitempty"`
-
-	// LastActions are the latest actions, newest first, at most 20.
-	// +optional
-	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=20
-	LastActions []ScheduleAction `json:"lastActions,omitempty"`
-
-	// Timetable is a fingerprint of the cron lines, the time zone and the
-	// suspension that LastHandledTime belongs to. A changed timetable begins
-	// anew; it plans nothing in the past.
-	// +optional
-	Timetable string `json:"timetable,omitempty"`
-
-	// SinkURI is where events are sent.
-	// +optional
-	SinkURI string `json:"sinkUri,omitempty"`
 }
 
 // Schedule sends an event at planned times.

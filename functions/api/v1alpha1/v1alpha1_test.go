@@ -141,6 +141,10 @@ func TestValidateSchedule(t *testing.T) {
 		"no sink":      {want: "spec.sink"},
 		"short window": {spec: ScheduleSpec{Sink: sink, CatchUpWindow: &metav1.Duration{Duration: time.Second}}, want: "spec.catchUpWindow"},
 		"long window":  {spec: ScheduleSpec{Sink: sink, CatchUpWindow: &metav1.Duration{Duration: 169 * time.Hour}}, want: "spec.catchUpWindow"},
+		"timeout":      {spec: ScheduleSpec{Sink: sink, Timeout: &metav1.Duration{Duration: 2 * time.Hour}}, want: "spec.timeout"},
+		"jitter":       {spec: ScheduleSpec{Sink: sink, Jitter: &metav1.Duration{Duration: 25 * time.Hour}}, want: "spec.jitter"},
+		"end first":    {spec: ScheduleSpec{Sink: sink, StartTime: day(2), EndTime: day(1)}, want: "spec.endTime"},
+		"backwards":    {spec: ScheduleSpec{Sink: sink, Requests: []ScheduleRequest{{Name: "a", From: day(2), To: day(1)}}}, want: "spec.requests[0].to"},
 		"large data": {
 			spec: ScheduleSpec{Sink: sink, Event: EventTemplate{Data: &runtime.RawExtension{Raw: make([]byte, MaxEventData+1)}}},
 			want: "spec.event.data",
@@ -149,6 +153,11 @@ func TestValidateSchedule(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) { expect(t, (&Schedule{Spec: c.spec}).Validate().ToAggregate(), c.want) })
 	}
+}
+
+func day(n int) *metav1.Time {
+	t := metav1.Date(2026, 1, n, 0, 0, 0, 0, time.UTC)
+	return &t
 }
 
 func expect(t *testing.T, err error, want string) {

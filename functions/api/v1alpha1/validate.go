@@ -81,23 +81,6 @@ func (s *SourceTemplate) Fields() (map[string]any, error) {
 	return fields, nil
 }
 
-// Validate finds what the API server's schema could not, except in the cron
-// lines and the zone: those belong to the scheduler.
-func (s *Schedule) Validate() field.ErrorList {
-	spec := field.NewPath("spec")
-	var errs field.ErrorList
-	if w := s.Spec.Window(); w < MinCatchUpWindow || w > MaxCatchUpWindow {
-		errs = append(errs, field.Invalid(spec.Child("catchUpWindow"), w.String(), "must be between 10s and 168h"))
-	}
-	if data := s.Spec.Event.Data; data != nil && len(data.Raw) > MaxEventData {
-		errs = append(errs, field.TooLong(spec.Child("event", "data"), "", MaxEventData))
-	}
-	if s.Spec.Sink.Ref == nil && s.Spec.Sink.URI == "" {
-		errs = append(errs, field.Required(spec.Child("sink"), "set ref or uri"))
-	}
-	return errs
-}
-
 func (f Filter) validate(at *field.Path) field.ErrorList {
 	errs := f.FilterMatch.validate(at)
 	for i, g := range f.All {

@@ -33,14 +33,14 @@ func asUnresolved(err error) (*Unresolved, bool) {
 	return u, ok
 }
 
-// Resolver finds addresses by asking the API server for the object: anything
+// Addresses finds addresses by asking the API server for the object: anything
 // that has an address in its status, in the way of Knative, and Services of
 // Kubernetes.
-type Resolver struct{ Reader client.Reader }
+type Addresses struct{ Reader client.Reader }
 
-// Resolve implements Sinks. An object is only looked for in the namespace of the
+// Resolve implements Resolver. An object is only looked for in the namespace of the
 // Schedule: the control plane reads on a tenant's behalf what the tenant owns.
-func (r Resolver) Resolve(ctx context.Context, namespace string, sink v1alpha1.Destination) (string, error) {
+func (r Addresses) Resolve(ctx context.Context, namespace string, sink v1alpha1.Destination) (string, error) {
 	if sink.Ref == nil {
 		return absolute(sink.URI, "spec.sink.uri")
 	}
