@@ -1,8 +1,8 @@
 // Package service is Knit's extension API server: the part of the Kubernetes
 // API under the group service.knit.dev. It takes source archives from people
 // who deploy and hands out the logs of their builds and the bills of materials
-// of their images, and calls functions for who cannot reach their URLs, so that a
-// kubeconfig is all they need. The control plane runs it in every replica;
+// of their images, and calls functions and sends events for who cannot reach their addresses,
+// so that a kubeconfig is all they need. The control plane runs it in every replica;
 // kube-apiserver proxies to it. It decides nothing about identity or rights itself: both are
 // delegated to kube-apiserver. It holds no state but the registry's.
 package service
@@ -35,6 +35,7 @@ const (
 	resourceRedrives    = "redrives"
 
 	subresourceInvoke = "invoke"
+	subresourceEvents = "events"
 )
 
 // Defaults of Options.

@@ -147,7 +147,9 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 		"build list": {"build", "list"}, "build logs": {"build", "logs", build}, "build logs -f": {"build", "logs", build, "-f"},
 		"build explain": {"build", "explain", build}, "build cancel": {"build", "cancel", build}, "build sbom": {"build", "sbom", build},
 		"build rebase": {"build", "rebase", "hello"}, "build rebase --all": {"build", "rebase", "--all"},
-		"event send": {"event", "send", "--type", "dev.knit.hello"}, "schedule list": {"schedule", "list"}, "schedule describe": {"schedule", "describe", "hello-every-minute"},
+		"event send": {"event", "send", "--type", "dev.knit.hello"}, "event send --to channel": {"event", "send", "--to", "channel/line", "--type", "dev.knit.hello"},
+		"event send --to function": {"event", "send", "--to", "function/hello", "--type", "dev.knit.hello"},
+		"schedule list": {"schedule", "list"}, "schedule describe": {"schedule", "describe", "hello-every-minute"},
 		"deadletter list": {"deadletter", "list"}, "deadletter show": {"deadletter", "show", "1"},
 		"deadletter redrive": {"deadletter", "redrive", "--all"}, "deadletter purge": {"deadletter", "purge", "--all"},
 		"schedule next": {"schedule", "next", "hello-every-minute"},
@@ -181,6 +183,7 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 		"functions/hello/log": "GET HEAD POST DELETE", "functions/nothing/log": "GET",
 		"functions/hello/invoke": "POST GET HEAD PUT PATCH DELETE OPTIONS", "functions/hello/invoke?method=GET&path=/": "POST", "functions/nothing/invoke": "POST",
 		"deadletters": "GET HEAD POST DELETE", "deadletters/1": "GET DELETE", "redrives": "GET POST DELETE", "redrives/1": "POST",
+		"brokers/default/events": "POST GET HEAD PUT PATCH DELETE", "brokers/nothing/events": "POST", "channels/line/events": "POST GET DELETE", "brokers/default": "GET POST",
 		"functions/hello": "GET", "functions/hello/other": "GET POST",
 	}
 	for path, methods := range requests {
@@ -197,9 +200,9 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 	if code, output := u.knit(t.Context(), "list"); code != 0 {
 		t.Errorf("list at home: exit code %d: %s", code, output)
 	}
-	for path, want := range map[string]int{"sources/" + digest: 404, "functions/hello/invoke": 404} {
+	for path, want := range map[string]int{"sources/" + digest: 404, "functions/hello/invoke": 404, "brokers/default/events": 404, "channels/line/events": 404} {
 		method := http.MethodGet
-		if strings.HasPrefix(path, "functions") {
+		if !strings.HasPrefix(path, "sources") {
 			method = http.MethodPost
 		}
 		if code, body := u.ask(t, method, u.namespace+"/"+path); code != want {
