@@ -90,6 +90,9 @@ func (d *redriving) run(ctx context.Context, ids []string) error {
 	defer d.progress.Clear()
 	for more := true; more; more = request.After != 0 {
 		if request.After, err = d.some(ctx, request); err != nil {
+			if len(d.outcomes) == 0 {
+				return err // The next step of a refusal is another.
+			}
 			err = cmdline.Advise(err, "run it again: what was delivered is gone from the dead letters, and the rest is still there")
 			break
 		}
