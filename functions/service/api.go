@@ -20,6 +20,7 @@ type api struct {
 	written http.Handler
 	letters http.Handler
 	events  http.Handler
+	taps    http.Handler
 }
 
 func newAPI(o Options) *api {
@@ -47,6 +48,7 @@ func newAPI(o Options) *api {
 			timeout:   invokeTimeout,
 		},
 		letters: &deadLetterHandler{letters: o.DeadLetters, calls: newSlots(deadLetterReaders), now: time.Now},
+		taps:    &tapHandler{taps: o.Taps, addresses: addresses{reader: o.Reader}, streams: newSlots(tapStreams), timeout: tapTimeout},
 		events: &eventHandler{
 			addresses: addresses{reader: o.Reader},
 			client:    newEventClient(),
@@ -84,6 +86,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.invoke.ServeHTTP(w, r)
 	case (info.Resource == emission.Brokers || info.Resource == emission.Channels) && info.Subresource == subresourceEvents:
 		a.events.ServeHTTP(w, r)
+	case (info.Resource == emission.Brokers || info.Resource == emission.Channels) && info.Subresource == "log":
+		a.taps.ServeHTTP(w, r)
 	default:
 		writeError(w, r, noSuchPath(r))
 	}

@@ -90,6 +90,8 @@ type Options struct {
 	Invocations int
 	// DeadLetters keeps events that could not be delivered; nil when nothing does.
 	DeadLetters DeadLetters
+	// Taps listens for events that pass; nil when nothing does.
+	Taps Taps
 }
 
 // Server is the extension API server.

@@ -149,6 +149,7 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 		"build rebase": {"build", "rebase", "hello"}, "build rebase --all": {"build", "rebase", "--all"},
 		"event send": {"event", "send", "--type", "dev.knit.hello"}, "event send --to channel": {"event", "send", "--to", "channel/line", "--type", "dev.knit.hello"},
 		"event send --to function": {"event", "send", "--to", "function/hello", "--type", "dev.knit.hello"},
+		"event tap":                {"event", "tap"}, "event tap channel": {"event", "tap", "channel/line", "--count", "1"},
 		"schedule list": {"schedule", "list"}, "schedule describe": {"schedule", "describe", "hello-every-minute"},
 		"deadletter list": {"deadletter", "list"}, "deadletter show": {"deadletter", "show", "1"},
 		"deadletter redrive": {"deadletter", "redrive", "--all"}, "deadletter purge": {"deadletter", "purge", "--all"},
@@ -183,7 +184,7 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 		"functions/hello/log": "GET HEAD POST DELETE", "functions/nothing/log": "GET",
 		"functions/hello/invoke": "POST GET HEAD PUT PATCH DELETE OPTIONS", "functions/hello/invoke?method=GET&path=/": "POST", "functions/nothing/invoke": "POST",
 		"deadletters": "GET HEAD POST DELETE", "deadletters/1": "GET DELETE", "redrives": "GET POST DELETE", "redrives/1": "POST",
-		"brokers/default/events": "POST GET HEAD PUT PATCH DELETE", "brokers/nothing/events": "POST", "channels/line/events": "POST GET DELETE", "brokers/default": "GET POST",
+		"brokers/default/events": "POST GET HEAD PUT PATCH DELETE", "brokers/nothing/events": "POST", "channels/line/events": "POST GET DELETE", "brokers/default/log": "GET HEAD POST", "channels/line/log": "GET", "brokers/default": "GET POST",
 		"functions/hello": "GET", "functions/hello/other": "GET POST",
 	}
 	for path, methods := range requests {
@@ -225,7 +226,34 @@ func field(document, name string) string {
 	return ""
 }
 
-// TestTwoReplicasOfTheServiceWorkAsOne pushes, reads logs and calls functions while
+// watchOne wants an event of the broker orders to be shown: it must come to the
+// replica that has the stream.
+func watchOne(p project) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
+	defer cancel()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, filepath.Join(os.Getenv("KNIT_BIN"), "knit"), "event", "tap", "broker/orders", "--count", "1", "-o", "name", "-n", p.namespace)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil || !strings.Contains(out.String(), "seen-by-one\n") {
+				p.t.Errorf("tap: %v\n%s", err, out.String())
+			}
+			return
+		case <-time.After(500 * time.Millisecond):
+			p.knit("event", "send", "--to", "broker/orders", "--type", "x", "--id", "seen-by-one")
+		}
+	}
+}
+
+// TestTwoReplicasOfTheServiceWorkAsOne watches events, pushes, reads logs and calls functions while
 // the function service has two replicas, and while one of them goes.
 func TestTwoReplicasOfTheServiceWorkAsOne(t *testing.T) {
 	admin, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
@@ -285,12 +313,15 @@ func TestTwoReplicasOfTheServiceWorkAsOne(t *testing.T) {
 			t.Errorf("log %q", log)
 		}
 	}
+	p.knit("broker", "create", "orders")
+	watchOne(p)
 	use("Hello from Knit!", "Hello from two replicas!")
 	for _, name := range replicas {
 		if err := kube.CoreV1().Pods("knit-system").Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		await()
+		watchOne(p)
 	}
 	use("Hello from two replicas!", "Hello from two others!")
 }
