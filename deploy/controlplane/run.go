@@ -130,7 +130,7 @@ func addService(ctx context.Context, mgr ctrl.Manager, o options, kube kubernete
 		return err
 	}
 	options := service.Options{
-		Listen: o.listen, Kube: kube, Aggregator: aggregation, Reader: mgr.GetAPIReader(),
+		Listen: o.listen, Kube: kube, Aggregator: aggregation, Reader: mgr.GetAPIReader(), Cached: mgr.GetClient(),
 		Registry: platform.Registry, Prefix: platform.RegistryPrefix, Transport: transport,
 		Namespace: o.namespace, BuildNamespace: o.buildNamespace, DeadLetters: letters,
 	}

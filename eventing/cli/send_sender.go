@@ -260,7 +260,7 @@ func (s *sender) explain(ctx context.Context, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return cmdline.Advise(err, "it may have been sent; give it longer with --timeout, and send it again with the same --id")
 	case s.to.kind == "":
-		return err
+		return cmdline.Advise(err, "check the address, and whether it can be reached from here")
 	case apierrors.IsForbidden(err):
 		role := "knit-send"
 		if s.to.kind == targetFunction {

@@ -48,9 +48,9 @@ func newAPI(o Options) *api {
 			timeout:   invokeTimeout,
 		},
 		letters: &deadLetterHandler{letters: o.DeadLetters, calls: newSlots(deadLetterReaders), now: time.Now},
-		taps:    &tapHandler{taps: o.Taps, addresses: addresses{reader: o.Reader}, streams: newSlots(tapStreams), timeout: tapTimeout},
+		taps:    &tapHandler{taps: o.Taps, addresses: addresses{reader: o.Cached}, streams: newSlots(tapStreams), timeout: tapTimeout},
 		events: &eventHandler{
-			addresses: addresses{reader: o.Reader},
+			addresses: addresses{reader: o.Cached},
 			client:    newEventClient(),
 			calls:     newSlots(eventSenders),
 			timeout:   eventTimeout,

@@ -63,6 +63,9 @@ type Options struct {
 	Aggregator aggregator.Interface
 	// Reader reads the kinds of AddToScheme; it need not be cached.
 	Reader client.Reader
+	// Cached reads Brokers and Channels, for every event that is sent: best from a
+	// cache. Reader when nil.
+	Cached client.Reader
 
 	// Registry is the host:port of the registry, Prefix the first part of
 	// every repository in it (may be empty).
@@ -123,6 +126,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.LogStreams, DefaultLogStreams)
 	setDefault(&o.Invocations, DefaultInvocations)
 	setDefault(&o.Port, 443)
+	if o.Cached == nil {
+		o.Cached = o.Reader
+	}
 	if o.Keychain == nil {
 		o.Keychain = authn.DefaultKeychain
 	}

@@ -314,6 +314,11 @@ func TestTwoReplicasOfTheServiceWorkAsOne(t *testing.T) {
 		}
 	}
 	p.knit("broker", "create", "orders")
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(p.knit("broker", "list"), "True"); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the broker did not become ready")
+		}
+	}
 	watchOne(p)
 	use("Hello from Knit!", "Hello from two replicas!")
 	for _, name := range replicas {
