@@ -116,7 +116,7 @@ func (s *tapStream) Close() { _ = s.body.Close() }
 
 // open begins the stream, whose first line says where to send events.
 func (t *tapping) open(ctx context.Context) (*tapStream, tap.Line, error) {
-	response, err := t.cluster.Do(ctx, http.MethodGet, tap.Path(t.cluster.Namespace, t.to.kind+"s", t.to.name), nil, 0)
+	response, err := t.cluster.Do(ctx, http.MethodGet, tap.Path(t.cluster.Namespace, t.to.kind+"s", t.to.name), nil, 0) //nolint:bodyclose // tapStream.Close does.
 	if err != nil {
 		return nil, tap.Line{}, err
 	}
