@@ -40,6 +40,7 @@ type options struct {
 	metrics        string
 	registryCA     string
 	letters        string
+	podIP          string
 	letterStore    string
 	letterReplicas int
 	qps            float64
@@ -58,6 +59,7 @@ func (o *options) add(flags *flag.FlagSet) {
 	flags.StringVar(&o.metrics, "metrics-address", "127.0.0.1:8080", "address of /metrics; 0 for none")
 	flags.StringVar(&o.registryCA, "registry-ca", "/etc/knit/registry-ca/ca.crt", "PEM file with the registry's certificate authorities, besides the system's; may be absent")
 	flags.StringVar(&o.letters, "dead-letter-listen", ":8090", "address of the dead-letter sink")
+	flags.StringVar(&o.podIP, "pod-ip", os.Getenv("POD_IP"), "address of this pod, to which events that are watched are sent")
 	flags.StringVar(&o.letterStore, "dead-letter-store", "nats://knit-dead-letter-store."+namespace+".svc:4222", "address of the JetStream server that keeps dead letters")
 	flags.IntVar(&o.letterReplicas, "dead-letter-replicas", 1, "how many JetStream servers keep each dead letter: 1, 3 or 5")
 	flags.Float64Var(&o.qps, "kube-qps", 50, "requests a second to the API server, sustained")

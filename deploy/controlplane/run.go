@@ -24,6 +24,7 @@ import (
 	"github.com/knit-dev/knit/builder/registry"
 	"github.com/knit-dev/knit/eventing"
 	"github.com/knit-dev/knit/eventing/deadletters"
+	"github.com/knit-dev/knit/eventing/taps"
 	functioncontroller "github.com/knit-dev/knit/functions/controller"
 	"github.com/knit-dev/knit/functions/service"
 	schedulecontroller "github.com/knit-dev/knit/scheduler/controller"
@@ -110,7 +111,12 @@ func addService(ctx context.Context, mgr ctrl.Manager, o options, kube kubernete
 	if err != nil {
 		return err
 	}
+	listener, err := o.taps()
+	if err != nil {
+		return err
+	}
 	letters, err := deadletters.New(ctx, deadletters.Options{
+		Taps:  listener,
 		Store: o.letterStore, Replicas: o.letterReplicas, Listen: o.letters,
 		Secrets: kube.CoreV1().Secrets(o.namespace), Reader: mgr.GetClient(),
 	})
@@ -120,10 +126,16 @@ func addService(ctx context.Context, mgr ctrl.Manager, o options, kube kubernete
 	if err := mgr.Add(letters); err != nil {
 		return err
 	}
+	if err := mgr.Add(taps.NewSweeper(mgr.GetClient())); err != nil {
+		return err
+	}
 	options := service.Options{
-		Listen: o.listen, Kube: kube, Aggregator: aggregation, Reader: mgr.GetAPIReader(),
+		Listen: o.listen, Kube: kube, Aggregator: aggregation, Reader: mgr.GetAPIReader(), Cached: mgr.GetClient(),
 		Registry: platform.Registry, Prefix: platform.RegistryPrefix, Transport: transport,
 		Namespace: o.namespace, BuildNamespace: o.buildNamespace, DeadLetters: letters,
+	}
+	if listener != nil {
+		options.Taps = listener
 	}
 	server, err := service.New(options)
 	if err != nil {
@@ -142,6 +154,19 @@ func addService(ctx context.Context, mgr ctrl.Manager, o options, kube kubernete
 		return err
 	}
 	return mgr.AddReadyzCheck("service", listening(o.listen))
+}
+
+// taps listens beside the dead-letter sink, at the address of this pod: another
+// replica would not have the stream. Without that address there is nil.
+func (o options) taps() (*taps.Taps, error) {
+	if o.podIP == "" {
+		return nil, nil
+	}
+	_, port, err := net.SplitHostPort(o.letters)
+	if err != nil {
+		return nil, fmt.Errorf("read --dead-letter-listen: %w", err)
+	}
+	return taps.New("http://"+net.JoinHostPort(o.podIP, port), "http://knit-dead-letters."+o.namespace+".svc"), nil
 }
 
 // listening tells whether the extension API server takes connections.

@@ -1,4 +1,4 @@
-// Package cli holds the commands about events: knit event send and types,
+// Package cli holds the commands about events: knit event send, tap and types,
 // knit deadletter, knit graph, and those for Knative's own objects, hand-written ones too: knit
 // broker, trigger, channel, subscription, source, sequence and parallel. main.go assembles them.
 // They reach the cluster through the API server with the caller's kubeconfig,
@@ -26,7 +26,7 @@ import (
 // Commands returns the commands of this room.
 func Commands(env *cmdline.Env) []*cobra.Command {
 	return []*cobra.Command{
-		cmdline.Parent("event", "Send events, and see which types of them there are", sendCommand(env), eventTypesCommand(env)),
+		cmdline.Parent("event", "Send and watch events, and see which types of them there are", sendCommand(env), tapCommand(env), eventTypesCommand(env)),
 		deadLetterCommand(env),
 		graphCommand(env),
 		parent(env, brokers, createBroker(env)),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/knit-dev/knit/eventing/taps"
 	"github.com/knit-dev/knit/functions/api/deadletter"
 	"github.com/knit-dev/knit/functions/reconcile"
 )
@@ -30,6 +32,8 @@ type Options struct {
 	Replicas int
 	// Listen is the TCP address of the sink, for plain HTTP inside of the cluster.
 	Listen string
+	// Taps takes what is sent to its paths, beside the sink.
+	Taps *taps.Taps
 	// Secrets are those of the namespace of the store.
 	Secrets corev1client.SecretInterface
 	// Reader reads the kinds of AddToScheme, best from a cache.
@@ -103,9 +107,9 @@ func (d *DeadLetters) Start(ctx context.Context) error {
 	defer d.conn.Close()
 	server := &http.Server{
 		Addr: d.options.Listen,
-		Handler: &Receiver{
+		Handler: beside(d.options.Taps, &Receiver{
 			store: d.store, blame: blame{ways{d.options.Reader}}, memory: semaphore.NewWeighted(inMemory), now: time.Now, wait: patience,
-		},
+		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 1 << 20,
 	}
 	ended := make(chan error, 1)
@@ -125,6 +129,17 @@ func (d *DeadLetters) Start(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// beside gives taps, if there are any, what is sent to their paths.
+func beside(listener *taps.Taps, sink http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if listener != nil && strings.HasPrefix(r.URL.Path, taps.Prefix) {
+			listener.ServeHTTP(w, r)
+			return
+		}
+		sink.ServeHTTP(w, r)
+	})
 }
 
 // NeedLeaderElection tells a controller-runtime manager that every replica serves.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/knit-dev/knit/functions/api/emission"
 )
 
 // api sends a request, which is authenticated and authorized by now, to its
@@ -17,6 +19,8 @@ type api struct {
 	invoke  http.Handler
 	written http.Handler
 	letters http.Handler
+	events  http.Handler
+	taps    http.Handler
 }
 
 func newAPI(o Options) *api {
@@ -44,6 +48,13 @@ func newAPI(o Options) *api {
 			timeout:   invokeTimeout,
 		},
 		letters: &deadLetterHandler{letters: o.DeadLetters, calls: newSlots(deadLetterReaders), now: time.Now},
+		taps:    &tapHandler{taps: o.Taps, addresses: addresses{reader: o.Cached}, streams: newSlots(tapStreams), timeout: tapTimeout},
+		events: &eventHandler{
+			addresses: addresses{reader: o.Cached},
+			client:    newEventClient(),
+			calls:     newSlots(eventSenders),
+			timeout:   eventTimeout,
+		},
 	}
 }
 
@@ -73,6 +84,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.written.ServeHTTP(w, r)
 	case info.Resource == resourceFunctions && info.Subresource == subresourceInvoke:
 		a.invoke.ServeHTTP(w, r)
+	case (info.Resource == emission.Brokers || info.Resource == emission.Channels) && info.Subresource == subresourceEvents:
+		a.events.ServeHTTP(w, r)
+	case (info.Resource == emission.Brokers || info.Resource == emission.Channels) && info.Subresource == "log":
+		a.taps.ServeHTTP(w, r)
 	default:
 		writeError(w, r, noSuchPath(r))
 	}

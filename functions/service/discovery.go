@@ -5,6 +5,8 @@ import (
 
 	discoveryv2 "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/knit-dev/knit/functions/api/emission"
 )
 
 // apiGroup is the group's entry in discovery.
@@ -29,6 +31,10 @@ func apiResources() metav1.APIResourceList {
 			{Name: resourceBuilds + "/sbom", Namespaced: true, Kind: "Build", Verbs: metav1.Verbs{"get"}},
 			{Name: resourceFunctions + "/log", Namespaced: true, Kind: "Function", Verbs: metav1.Verbs{"get"}},
 			{Name: resourceFunctions + "/" + subresourceInvoke, Namespaced: true, Kind: "Function", Verbs: metav1.Verbs{"create"}},
+			{Name: emission.Brokers + "/" + subresourceEvents, Namespaced: true, Kind: "Broker", Verbs: metav1.Verbs{"create"}},
+			{Name: emission.Brokers + "/log", Namespaced: true, Kind: "Broker", Verbs: metav1.Verbs{"get"}},
+			{Name: emission.Channels + "/" + subresourceEvents, Namespaced: true, Kind: "Channel", Verbs: metav1.Verbs{"create"}},
+			{Name: emission.Channels + "/log", Namespaced: true, Kind: "Channel", Verbs: metav1.Verbs{"get"}},
 			{Name: resourceDeadLetters, SingularName: "deadletter", Namespaced: true, Kind: "DeadLetter", Verbs: deadLetterVerbs},
 			{Name: resourceRedrives, SingularName: "redrive", Namespaced: true, Kind: "Redrive", Verbs: metav1.Verbs{"create"}},
 		},
@@ -61,6 +67,16 @@ func aggregatedVersion() discoveryv2.APIVersionDiscovery {
 				Subresources: []discoveryv2.APISubresourceDiscovery{
 					{Subresource: "log", ResponseKind: kind("Function"), Verbs: []string{"get"}},
 					{Subresource: subresourceInvoke, ResponseKind: kind("Function"), Verbs: []string{"create"}},
+				}},
+			{Resource: emission.Brokers, Scope: discoveryv2.ScopeNamespace, ResponseKind: &metav1.GroupVersionKind{}, Verbs: []string{},
+				Subresources: []discoveryv2.APISubresourceDiscovery{
+					{Subresource: subresourceEvents, ResponseKind: kind("Broker"), Verbs: []string{"create"}},
+					{Subresource: "log", ResponseKind: kind("Broker"), Verbs: []string{"get"}},
+				}},
+			{Resource: emission.Channels, Scope: discoveryv2.ScopeNamespace, ResponseKind: &metav1.GroupVersionKind{}, Verbs: []string{},
+				Subresources: []discoveryv2.APISubresourceDiscovery{
+					{Subresource: subresourceEvents, ResponseKind: kind("Channel"), Verbs: []string{"create"}},
+					{Subresource: "log", ResponseKind: kind("Channel"), Verbs: []string{"get"}},
 				}},
 			{Resource: resourceDeadLetters, SingularResource: "deadletter", Scope: discoveryv2.ScopeNamespace, ResponseKind: kind("DeadLetter"), Verbs: deadLetterVerbs},
 			{Resource: resourceRedrives, SingularResource: "redrive", Scope: discoveryv2.ScopeNamespace, ResponseKind: kind("Redrive"), Verbs: []string{"create"}},

@@ -45,7 +45,7 @@ func writeJSON(w http.ResponseWriter, code int, document any) {
 
 func noSuchPath(r *http.Request) error {
 	return statusError(http.StatusNotFound, metav1.StatusReasonNotFound,
-		fmt.Sprintf("%s does not exist in %s/%s; it has namespaces/{namespace}/sources/{digest}, …/builds/{name}/log, …/builds/{name}/sbom, …/functions/{name}/log, …/functions/{name}/invoke, …/deadletters and …/redrives",
+		fmt.Sprintf("%s does not exist in %s/%s; it has namespaces/{namespace}/sources/{digest}, …/builds/{name}/log, …/builds/{name}/sbom, …/functions/{name}/log, …/functions/{name}/invoke, …/brokers/{name}/events, …/brokers/{name}/log, …/channels/{name}/events, …/channels/{name}/log, …/deadletters and …/redrives",
 			r.URL.Path, Group, Version))
 }
 

@@ -1,8 +1,8 @@
 // Package service is Knit's extension API server: the part of the Kubernetes
 // API under the group service.knit.dev. It takes source archives from people
 // who deploy and hands out the logs of their builds and the bills of materials
-// of their images, and calls functions for who cannot reach their URLs, so that a
-// kubeconfig is all they need. The control plane runs it in every replica;
+// of their images, and calls functions and sends events for who cannot reach their addresses,
+// so that a kubeconfig is all they need. The control plane runs it in every replica;
 // kube-apiserver proxies to it. It decides nothing about identity or rights itself: both are
 // delegated to kube-apiserver. It holds no state but the registry's.
 package service
@@ -35,6 +35,7 @@ const (
 	resourceRedrives    = "redrives"
 
 	subresourceInvoke = "invoke"
+	subresourceEvents = "events"
 )
 
 // Defaults of Options.
@@ -62,6 +63,9 @@ type Options struct {
 	Aggregator aggregator.Interface
 	// Reader reads the kinds of AddToScheme; it need not be cached.
 	Reader client.Reader
+	// Cached reads Brokers and Channels, for every event that is sent: best from a
+	// cache. Reader when nil.
+	Cached client.Reader
 
 	// Registry is the host:port of the registry, Prefix the first part of
 	// every repository in it (may be empty).
@@ -89,6 +93,8 @@ type Options struct {
 	Invocations int
 	// DeadLetters keeps events that could not be delivered; nil when nothing does.
 	DeadLetters DeadLetters
+	// Taps listens for events that pass; nil when nothing does.
+	Taps Taps
 }
 
 // Server is the extension API server.
@@ -120,6 +126,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.LogStreams, DefaultLogStreams)
 	setDefault(&o.Invocations, DefaultInvocations)
 	setDefault(&o.Port, 443)
+	if o.Cached == nil {
+		o.Cached = o.Reader
+	}
 	if o.Keychain == nil {
 		o.Keychain = authn.DefaultKeychain
 	}

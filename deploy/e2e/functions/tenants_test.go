@@ -147,7 +147,10 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 		"build list": {"build", "list"}, "build logs": {"build", "logs", build}, "build logs -f": {"build", "logs", build, "-f"},
 		"build explain": {"build", "explain", build}, "build cancel": {"build", "cancel", build}, "build sbom": {"build", "sbom", build},
 		"build rebase": {"build", "rebase", "hello"}, "build rebase --all": {"build", "rebase", "--all"},
-		"event send": {"event", "send", "--type", "dev.knit.hello"}, "schedule list": {"schedule", "list"}, "schedule describe": {"schedule", "describe", "hello-every-minute"},
+		"event send": {"event", "send", "--type", "dev.knit.hello"}, "event send --to channel": {"event", "send", "--to", "channel/line", "--type", "dev.knit.hello"},
+		"event send --to function": {"event", "send", "--to", "function/hello", "--type", "dev.knit.hello"},
+		"event tap":                {"event", "tap"}, "event tap channel": {"event", "tap", "channel/line", "--count", "1"},
+		"schedule list": {"schedule", "list"}, "schedule describe": {"schedule", "describe", "hello-every-minute"},
 		"deadletter list": {"deadletter", "list"}, "deadletter show": {"deadletter", "show", "1"},
 		"deadletter redrive": {"deadletter", "redrive", "--all"}, "deadletter purge": {"deadletter", "purge", "--all"},
 		"schedule next": {"schedule", "next", "hello-every-minute"}, "schedule history": {"schedule", "history", "hello-every-minute"},
@@ -190,6 +193,7 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 		"functions/hello/log": "GET HEAD POST DELETE", "functions/nothing/log": "GET",
 		"functions/hello/invoke": "POST GET HEAD PUT PATCH DELETE OPTIONS", "functions/hello/invoke?method=GET&path=/": "POST", "functions/nothing/invoke": "POST",
 		"deadletters": "GET HEAD POST DELETE", "deadletters/1": "GET DELETE", "redrives": "GET POST DELETE", "redrives/1": "POST",
+		"brokers/default/events": "POST GET HEAD PUT PATCH DELETE", "brokers/nothing/events": "POST", "channels/line/events": "POST GET DELETE", "brokers/default/log": "GET HEAD POST", "channels/line/log": "GET", "brokers/default": "GET POST",
 		"functions/hello": "GET", "functions/hello/other": "GET POST",
 	}
 	for path, methods := range requests {
@@ -206,9 +210,9 @@ func TestATenantGetsNothingInAnothersNamespace(t *testing.T) {
 	if code, output := u.knit(t.Context(), "list"); code != 0 {
 		t.Errorf("list at home: exit code %d: %s", code, output)
 	}
-	for path, want := range map[string]int{"sources/" + digest: 404, "functions/hello/invoke": 404} {
+	for path, want := range map[string]int{"sources/" + digest: 404, "functions/hello/invoke": 404, "brokers/default/events": 404, "channels/line/events": 404} {
 		method := http.MethodGet
-		if strings.HasPrefix(path, "functions") {
+		if !strings.HasPrefix(path, "sources") {
 			method = http.MethodPost
 		}
 		if code, body := u.ask(t, method, u.namespace+"/"+path); code != want {
@@ -231,7 +235,34 @@ func field(document, name string) string {
 	return ""
 }
 
-// TestTwoReplicasOfTheServiceWorkAsOne pushes, reads logs and calls functions while
+// watchOne wants an event of the broker orders to be shown: it must come to the
+// replica that has the stream.
+func watchOne(p project) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
+	defer cancel()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, filepath.Join(os.Getenv("KNIT_BIN"), "knit"), "event", "tap", "broker/orders", "--count", "1", "-o", "name", "-n", p.namespace)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil || !strings.Contains(out.String(), "seen-by-one\n") {
+				p.t.Errorf("tap: %v\n%s", err, out.String())
+			}
+			return
+		case <-time.After(500 * time.Millisecond):
+			p.knit("event", "send", "--to", "broker/orders", "--type", "x", "--id", "seen-by-one")
+		}
+	}
+}
+
+// TestTwoReplicasOfTheServiceWorkAsOne watches events, pushes, reads logs and calls functions while
 // the function service has two replicas, and while one of them goes.
 func TestTwoReplicasOfTheServiceWorkAsOne(t *testing.T) {
 	admin, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
@@ -291,12 +322,20 @@ func TestTwoReplicasOfTheServiceWorkAsOne(t *testing.T) {
 			t.Errorf("log %q", log)
 		}
 	}
+	p.knit("broker", "create", "orders")
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(p.knit("broker", "list"), "True"); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the broker did not become ready")
+		}
+	}
+	watchOne(p)
 	use("Hello from Knit!", "Hello from two replicas!")
 	for _, name := range replicas {
 		if err := kube.CoreV1().Pods("knit-system").Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		await()
+		watchOne(p)
 	}
 	use("Hello from two replicas!", "Hello from two others!")
 }

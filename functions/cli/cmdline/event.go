@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
@@ -33,7 +34,7 @@ func (e *EventFlags) Add(flags *pflag.FlagSet, prefix string) {
 	flags.StringVar(&e.Source, prefix+"source", "", "source of the CloudEvent (default \"/knit/cli\")")
 	flags.StringVar(&e.Subject, prefix+"subject", "", "subject of the CloudEvent")
 	flags.StringVar(&e.ID, prefix+"id", "", "id of the CloudEvent (default: a new one)")
-	flags.StringVar(&e.ContentType, prefix+"content-type", "", "type of the data (default: application/json if it is JSON, else text/plain)")
+	flags.StringVar(&e.ContentType, prefix+"content-type", "", "type of the data (default: application/json if it is JSON, text/plain if it is text)")
 	flags.StringToStringVar(&e.Extensions, prefix+"extension", nil, "further attributes as name=value")
 }
 
@@ -86,8 +87,11 @@ func EventRequest(ctx context.Context, target string, event cloudevents.Event) (
 
 // guess names the media type of data that came without one.
 func guess(data []byte) string {
-	if json.Valid(data) {
+	switch {
+	case json.Valid(data):
 		return "application/json"
+	case !utf8.Valid(data):
+		return "application/octet-stream"
 	}
 	return "text/plain; charset=utf-8"
 }

@@ -187,6 +187,8 @@ func (s *server) service(w http.ResponseWriter, r *http.Request) {
 	case s.refuses(w, r), s.scripted(w, r):
 	case strings.HasSuffix(r.URL.Path, "/invoke"):
 		s.invoke(w, r)
+	case strings.HasSuffix(r.URL.Path, "/events"):
+		s.takeEvent(w, r)
 	case strings.HasSuffix(r.URL.Path, "/sbom"):
 		s.serveLog(w, "sbom-"+filepath.Base(strings.TrimSuffix(r.URL.Path, "/sbom"))+".log")
 	case strings.HasSuffix(r.URL.Path, "/log") && strings.Contains(r.URL.Path, "/functions/"):
