@@ -17,12 +17,16 @@ func (f ForbiddenAddress) Error() string {
 	return fmt.Sprintf("it is not allowed to send to %s: it is an address of the machine itself, link-local or multicast", f.Address)
 }
 
+// kept is how long a connection is kept, shorter than anybody waits between two
+// attempts.
+const kept = 500 * time.Millisecond
+
 // Egress makes a client for requests whose address a tenant chose. It reaches
 // the cluster and the world, but not loopback and link-local addresses, where
 // clouds answer with credentials; follows no redirect, because a request goes
-// where it was said to; and keeps no connection: while a function is made, its
-// name leads elsewhere for a moment, and a connection from then would go on
-// leading there.
+// where it was said to; and keeps connections for a moment only, for many
+// requests at once: while a function is made, its name leads elsewhere, and a
+// connection from then would lead the next attempt there, too.
 //
 // refuse is Forbidden but in tests on loopback.
 func Egress(timeout time.Duration, refuse func(netip.Addr) bool) *http.Client {
@@ -45,7 +49,9 @@ func Egress(timeout time.Duration, refuse func(netip.Addr) bool) *http.Client {
 		Timeout: timeout,
 		Transport: &http.Transport{
 			DialContext:            dialer.DialContext,
-			DisableKeepAlives:      true,
+			IdleConnTimeout:        kept,
+			MaxIdleConns:           1024,
+			MaxIdleConnsPerHost:    256,
 			TLSHandshakeTimeout:    5 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
 		},

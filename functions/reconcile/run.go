@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -93,6 +94,10 @@ func sooner(a, b time.Duration) time.Duration {
 
 // write stores the status if it differs, and takes over what is stored then.
 func (b *baseline) write(ctx context.Context, c client.Client, obj client.Object) error {
+	// To compare costs a hundredth of making a patch, and most looks change nothing.
+	if equality.Semantic.DeepEqual(b.obj, obj) {
+		return nil
+	}
 	plain, err := client.MergeFrom(b.obj).Data(obj)
 	if err != nil {
 		return err

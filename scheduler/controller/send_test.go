@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -141,20 +142,31 @@ func TestResolve(t *testing.T) {
 
 // The name of a function that is being made leads elsewhere for a moment: the
 // next attempt must ask where it leads now, not go on over the old connection.
+// Only events that go at once share one.
 func TestEachAttemptFindsItsWayAnew(t *testing.T) {
-	connections := map[string]bool{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		connections[r.RemoteAddr] = true
+	connections := map[string]int{}
+	closed := make(chan struct{}, 10)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connections[r.RemoteAddr]++
 		w.WriteHeader(http.StatusNotFound)
 	}))
-	defer server.Close()
-	sender := newHTTPSender(anywhere)
-	for range 3 {
-		if err := sender.Send(t.Context(), server.URL, sample()); err == nil || Permanent(err) {
-			t.Fatalf("error %v, want one that may pass", err)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
 		}
 	}
-	if len(connections) != 3 {
-		t.Errorf("3 attempts over %d connections", len(connections))
+	server.Start()
+	defer server.Close()
+	sender := newHTTPSender(anywhere)
+	for range 2 {
+		for range 3 {
+			if err := sender.Send(t.Context(), server.URL, sample()); err == nil || Permanent(err) {
+				t.Fatalf("error %v, want one that may pass", err)
+			}
+		}
+		<-closed
+	}
+	if len(connections) != 2 {
+		t.Errorf("attempts by connection: %v, want two connections", connections)
 	}
 }
