@@ -57,7 +57,7 @@ func (c *creation) note(ctx context.Context) {
 		object := kind{GroupVersionKind: schema.FromAPIVersionAndKind(n.ref.APIVersion, n.ref.Kind)}.object()
 		err := c.cluster.Get(ctx, client.ObjectKey{Namespace: n.ref.Namespace, Name: n.ref.Name}, object)
 		if cmdline.Code(err) == cmdline.ExitNotFound {
-			fmt.Fprintf(c.env.Err, "note: there is no %s in namespace %s yet, and the %s is not ready before; %s\n", what, c.namespace, c.noun.word, n.remedy())
+			fmt.Fprintf(c.Env.Err, "note: there is no %s in namespace %s yet, and the %s is not ready before; %s\n", what, c.namespace, c.noun.word, n.remedy())
 		}
 	}
 }

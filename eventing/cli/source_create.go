@@ -46,7 +46,7 @@ func (f *sourceFlags) object(ctx context.Context, c *creation) (*unstructured.Un
 	if f.kind == "" {
 		return nil, cmdline.Advise(cmdline.Usagef("say what kind of source: add --kind"), "see the kinds with `knit source types`")
 	}
-	spec, err := f.read(c.env)
+	spec, err := f.read(c.Env)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (f *sourceFlags) chosen(ctx context.Context, c *creation) (kind, error) {
 	if err := c.connect(); err != nil {
 		return kind{}, err
 	}
-	kinds, err := sourceKinds(ctx, c.env, c.cluster)
+	kinds, err := sourceKinds(ctx, c.Env, c.cluster)
 	if err != nil {
 		return kind{}, err
 	}

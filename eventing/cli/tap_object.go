@@ -53,7 +53,7 @@ func (t *tapping) make(ctx context.Context, first tap.Line, filters []eventingv1
 	made.SetGenerateName("tap-")
 	made.SetLabels(map[string]string{tap.Label: "true"})
 	made.SetAnnotations(map[string]string{tap.AnnotationExpires: first.Expires.Format(time.RFC3339)})
-	if err := t.cluster.Create(ctx, made, fieldOwner); err != nil {
+	if err := t.cluster.Create(ctx, made, cmdline.FieldOwner); err != nil {
 		return nil, explain(fmt.Errorf("watch %s: create a %s in namespace %s: %w", t.name(), made.GetKind(), t.cluster.Namespace, err))
 	}
 	return &tapObject{made, t.cluster}, nil
@@ -128,7 +128,7 @@ func (o *tapObject) renew(ctx context.Context, until time.Time) error {
 	if err != nil {
 		return err
 	}
-	err = o.cluster.Patch(ctx, o.Unstructured, client.RawPatch(types.MergePatchType, patch), fieldOwner)
+	err = o.cluster.Patch(ctx, o.Unstructured, client.RawPatch(types.MergePatchType, patch), cmdline.FieldOwner)
 	switch {
 	case apierrors.IsNotFound(err):
 		return cmdline.Advise(fmt.Errorf("%s, by which events are watched, was removed", o), "run it again")

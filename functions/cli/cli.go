@@ -7,7 +7,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -20,12 +19,6 @@ import (
 	"github.com/knit-dev/knit/functions/cli/cmdline"
 	"github.com/knit-dev/knit/functions/cli/project"
 )
-
-// fieldOwner is the command line's name in managed fields.
-const fieldOwner = client.FieldOwner("knit-cli")
-
-// pollEvery is how often a wait looks again.
-const pollEvery = 250 * time.Millisecond
 
 // Commands returns the commands of this room.
 func Commands(env *cmdline.Env) []*cobra.Command {

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
@@ -21,8 +19,7 @@ import (
 )
 
 func deleteCommand(env *cmdline.Env) *cobra.Command {
-	var timeout time.Duration
-	var noWait bool
+	deletion := &cmdline.Deletion{Env: env}
 	cmd := &cobra.Command{
 		Use:   "delete NAME|FOLDER...",
 		Short: "Delete functions, or all that a project deployed",
@@ -33,13 +30,12 @@ func deleteCommand(env *cmdline.Env) *cobra.Command {
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeFunctions(env, true),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			ctx, cancel := deletion.Bound(cmd.Context())
 			defer cancel()
-			return deleteAll(ctx, env, args, !noWait)
+			return deleteAll(ctx, env, deletion, args)
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "give up waiting after this long")
-	cmd.Flags().BoolVar(&noWait, "no-wait", false, "return when the deletion is accepted")
+	deletion.AddFlags(cmd)
 	return cmd
 }
 
@@ -49,7 +45,7 @@ type doomed struct {
 	mayBeOff bool
 }
 
-func deleteAll(ctx context.Context, env *cmdline.Env, args []string, wait bool) error {
+func deleteAll(ctx context.Context, env *cmdline.Env, deletion *cmdline.Deletion, args []string) error {
 	cluster, err := env.Connect(newScheme())
 	if err != nil {
 		return err
@@ -65,7 +61,7 @@ func deleteAll(ctx context.Context, env *cmdline.Env, args []string, wait bool) 
 	// One absent name must not keep the others alive.
 	var failures []error
 	for _, d := range all {
-		failures = append(failures, deleteOne(ctx, cluster, env, d, wait))
+		failures = append(failures, deleteOne(ctx, cluster, deletion, d))
 	}
 	return errors.Join(failures...)
 }
@@ -93,30 +89,15 @@ func toDelete(cluster *cmdline.Cluster, env *cmdline.Env, arg string) ([]doomed,
 	return append(senders, functions...), nil
 }
 
-func deleteOne(ctx context.Context, c *cmdline.Cluster, env *cmdline.Env, d doomed, wanted bool) error {
-	kind := kindOf(c.Scheme(), d.object)
-	name, key := kind+" "+d.object.GetName(), client.ObjectKeyFromObject(d.object)
-	// In the foreground the object goes last, so that when it is gone its
-	// Knative Service and triggers are gone too.
-	err := c.Delete(ctx, d.object, client.PropagationPolicy(metav1.DeletePropagationForeground))
-	if apierrors.IsNotFound(err) && d.mayBeOff && cmdline.Code(err) == cmdline.ExitNotFound {
+// deleteOne deletes an object, which goes last: when it is gone its Knative
+// Service and triggers are gone too.
+func deleteOne(ctx context.Context, c *cmdline.Cluster, deletion *cmdline.Deletion, d doomed) error {
+	kind, name, namespace := kindOf(c.Scheme(), d.object), d.object.GetName(), d.object.GetNamespace()
+	err := deletion.One(ctx, c, d.object, kind+" "+name, fmt.Sprintf("kubectl get %s %s -n %s -o yaml", kind, name, namespace))
+	if d.mayBeOff && apierrors.IsNotFound(err) && cmdline.Code(err) == cmdline.ExitNotFound {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("delete %s in namespace %s: %w", name, key.Namespace, err)
-	}
-	if wanted {
-		err = wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
-			err := c.Get(ctx, key, d.object)
-			return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
-		})
-	}
-	if err != nil {
-		err = fmt.Errorf("wait for %s to go: %w", name, err)
-		return cmdline.Advise(err, "it is being deleted; see what holds it with `kubectl get %s %s -n %s -o yaml`", kind, key.Name, key.Namespace)
-	}
-	fmt.Fprintf(env.Out, "%s deleted\n", name)
-	return nil
+	return err
 }
 
 // kindOf is the kind of an object as people type it.

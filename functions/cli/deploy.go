@@ -21,13 +21,6 @@ import (
 	"github.com/knit-dev/knit/functions/cli/project"
 )
 
-// Values of --dry-run.
-const (
-	dryRunNone   = "none"
-	dryRunClient = "client"
-	dryRunServer = "server"
-)
-
 // deployment is one run of `knit deploy`.
 type deployment struct {
 	env      *cmdline.Env
@@ -39,7 +32,7 @@ type deployment struct {
 	applied  []string                   // what was changed for sure
 
 	at      string
-	dryRun  string
+	dryRun  cmdline.DryRun
 	diff    bool
 	noWait  bool
 	rebuild bool
@@ -80,8 +73,7 @@ func deployCommand(env *cmdline.Env) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&d.dryRun, "dry-run", dryRunNone, "client: check and print, without a cluster; server: let the API server check too")
-	flags.Lookup("dry-run").NoOptDefVal = dryRunClient
+	d.dryRun.AddFlag(cmd, "client: check and print, without a cluster; server: let the API server check too")
 	flags.BoolVar(&d.diff, "diff", false, "show what would change, and change nothing")
 	flags.BoolVar(&d.noWait, "no-wait", false, "return when everything is applied")
 	flags.BoolVar(&d.rebuild, "rebuild", false, "fetch and build git sources again, where a branch may have moved")
@@ -90,13 +82,12 @@ func deployCommand(env *cmdline.Env) *cobra.Command {
 	for _, other := range []string{"dry-run", "no-wait", "rebuild", "output"} {
 		cmd.MarkFlagsMutuallyExclusive("diff", other)
 	}
-	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions([]string{dryRunClient, dryRunServer}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 func (d *deployment) run(ctx context.Context) error {
-	if d.dryRun != dryRunNone && d.dryRun != dryRunClient && d.dryRun != dryRunServer {
-		return cmdline.Usagef("--dry-run=%s is none of client, server", d.dryRun)
+	if err := d.dryRun.Check(); err != nil {
+		return err
 	}
 	namespace, err := d.namespace()
 	if err != nil {
@@ -115,7 +106,7 @@ func (d *deployment) run(ctx context.Context) error {
 	if err := d.pack(); err != nil {
 		return err
 	}
-	if d.dryRun == dryRunClient {
+	if d.dryRun == cmdline.DryRunClient {
 		return d.print(d.written())
 	}
 	if d.cluster, err = d.env.Connect(newScheme()); err != nil {
@@ -123,7 +114,7 @@ func (d *deployment) run(ctx context.Context) error {
 	}
 	// The API server judges everything before anything is sent or changed.
 	checked, err := d.apply(ctx, client.DryRunAll)
-	if err != nil || d.dryRun == dryRunServer {
+	if err != nil || d.dryRun == cmdline.DryRunServer {
 		return errors.Join(err, d.print(checked))
 	}
 	if d.diff {
@@ -165,7 +156,7 @@ func (d *deployment) carryOut(ctx context.Context) error {
 // without any kubeconfig.
 func (d *deployment) namespace() (string, error) {
 	namespace, err := d.env.WorkingNamespace()
-	if err != nil && d.dryRun == dryRunClient {
+	if err != nil && d.dryRun == cmdline.DryRunClient {
 		return "default", nil
 	}
 	return namespace, err
@@ -246,7 +237,7 @@ func (d *deployment) upload(ctx context.Context) error {
 // apply applies every document and returns what the API server made of it.
 // Whoever deploys owns what the manifest says, also over `kubectl edit`.
 func (d *deployment) apply(ctx context.Context, options ...client.ApplyOption) ([]client.Object, error) {
-	options = append(options, fieldOwner, client.ForceOwnership)
+	options = append(options, cmdline.FieldOwner, client.ForceOwnership)
 	var applied []client.Object
 	for _, doc := range d.manifest.Documents {
 		object := doc.Written.DeepCopy()

@@ -76,7 +76,7 @@ func (f *follower) follow(ctx context.Context, applied []client.Object) error {
 		all = append(all, &tracked{object: object, shown: sets.New[string]()})
 	}
 	state := "waiting"
-	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextCancel(ctx, cmdline.PollEvery, true, func(ctx context.Context) (bool, error) {
 		for _, t := range all {
 			if t.done || !t.isFunction() && slices.ContainsFunc(all, (*tracked).isFunctionUnderWay) {
 				continue // what sends to a function is not ready before it

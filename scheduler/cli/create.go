@@ -1,41 +1,25 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/cli/cmdline"
 	"github.com/knit-dev/knit/scheduler"
 )
 
-// fieldOwner is the command line's name in managed fields.
-const fieldOwner = client.FieldOwner("knit-cli")
-
-// Values of --dry-run.
-const (
-	dryRunNone   = "none"
-	dryRunClient = "client"
-	dryRunServer = "server"
-)
-
 // creation is one run of `knit schedule create`.
 type creation struct {
-	env    *cmdline.Env
-	times  timeFlags
-	spec   specFlags
-	dryRun string
-	format cmdline.Format
+	cmdline.Creation
+	times timeFlags
+	spec  specFlags
 }
 
 func createCommand(env *cmdline.Env) *cobra.Command {
-	c := &creation{env: env}
+	c := &creation{Creation: cmdline.Creation{Env: env, Noun: "schedule"}}
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Create a schedule, which sends an event to a sink at planned times",
@@ -50,36 +34,27 @@ func createCommand(env *cmdline.Env) *cobra.Command {
 	}
 	c.times.add(cmd)
 	c.spec.add(env, cmd)
-	cmd.Flags().StringVar(&c.dryRun, "dry-run", dryRunNone, "create nothing; client: print the object; server: let the API server check it first")
-	cmd.Flags().Lookup("dry-run").NoOptDefVal = dryRunClient
-	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions([]string{dryRunClient, dryRunServer}, cobra.ShellCompDirectiveNoFileComp))
-	c.format.AddOutput(cmd)
+	c.AddFlags(cmd)
 	return cmd
 }
 
 func (c *creation) run(cmd *cobra.Command, name string) error {
-	if !slices.Contains([]string{dryRunNone, dryRunClient, dryRunServer}, c.dryRun) {
-		return cmdline.Usagef("--dry-run=%s is none of client, server", c.dryRun)
-	}
-	namespace, err := c.env.WorkingNamespace()
+	namespace, err := c.Namespace()
 	if err != nil {
-		if c.dryRun != dryRunClient {
-			return err
-		}
-		namespace = "default" // A dry run on the client works without any kubeconfig.
+		return err
 	}
 	schedule, err := c.schedule(cmd, namespace, name)
 	if err != nil {
 		return err
 	}
-	if c.dryRun == dryRunClient {
+	if c.DryRun == cmdline.DryRunClient {
 		return c.print(schedule)
 	}
-	cluster, err := c.env.Connect(sinkScheme())
+	cluster, err := c.Env.Connect(sinkScheme())
 	if err != nil {
 		return err
 	}
-	if err := c.send(cmd.Context(), cluster, schedule); err != nil {
+	if err := c.Send(cmd.Context(), cluster, schedule); err != nil {
 		return err
 	}
 	c.note(cmd.Context(), cluster, schedule)
@@ -97,7 +72,7 @@ func (c *creation) schedule(cmd *cobra.Command, namespace, name string) (*v1alph
 	if err := c.times.set(cmd, &s.Spec); err != nil {
 		return nil, err
 	}
-	if err := c.spec.set(c.env, cmd, &s.Spec); err != nil {
+	if err := c.spec.set(c.Env, cmd, &s.Spec); err != nil {
 		return nil, err
 	}
 	if errs := s.Validate(); len(errs) > 0 {
@@ -107,48 +82,23 @@ func (c *creation) schedule(cmd *cobra.Command, namespace, name string) (*v1alph
 	if err != nil {
 		return nil, cmdline.Usage(fmt.Errorf("schedule %s: %w", name, err))
 	}
-	if _, ok := timetable.Next(c.env.Now()); !ok {
+	if _, ok := timetable.Next(c.Env.Now()); !ok {
 		err := cmdline.Usagef("schedule %s: nothing is ever planned from now on", name)
 		return nil, cmdline.Advise(err, "check the days and months of --cron, and --at, --start and --end")
 	}
 	return s, nil
 }
 
-func (c *creation) send(ctx context.Context, cluster *cmdline.Cluster, s *v1alpha1.Schedule) error {
-	options := []client.CreateOption{fieldOwner}
-	if c.dryRun == dryRunServer {
-		options = append(options, client.DryRunAll)
-	}
-	name, namespace := s.Name, s.Namespace
-	err := cluster.Create(ctx, s, options...)
-	if apierrors.IsAlreadyExists(err) {
-		err = fmt.Errorf("schedule %s is there already in namespace %s", name, namespace)
-		return cmdline.Advise(err, "look at it with `knit schedule describe %s -n %s`; to replace it, delete it first", name, namespace)
-	}
-	if err != nil {
-		return fmt.Errorf("create schedule %s in namespace %s: %w", name, namespace, err)
-	}
-	return nil
-}
-
-// print writes the object in the format asked for. For people it says that the
-// schedule was created and what comes next, or names it when it was not.
+// print writes the object, and for people what comes next.
 func (c *creation) print(s *v1alpha1.Schedule) error {
-	format := c.format
-	if format == cmdline.Wide {
-		format = cmdline.Text
-	}
-	if format == cmdline.Text && c.dryRun != dryRunNone {
-		format = cmdline.Name
-	}
-	if done, err := (cmdline.Printer{Scheme: newScheme(), Out: c.env.Out}).One(format, s); done {
+	created, err := c.Print(newScheme(), s)
+	if err != nil || !created {
 		return err
 	}
-	fmt.Fprintf(c.env.Out, "schedule %s created\n", s.Name)
 	if s.Spec.Suspend {
-		fmt.Fprintf(c.env.Out, "it is suspended: nothing happens until `knit schedule resume %s`\n", s.Name)
+		fmt.Fprintf(c.Env.Out, "it is suspended: nothing happens until `knit schedule resume %s`\n", s.Name)
 		return nil
 	}
 	// By now the uid is known, from which the jitter follows.
-	return writeNext(c.env.Out, s, c.env.Now())
+	return writeNext(c.Env.Out, s, c.Env.Now())
 }

@@ -4,20 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/knit-dev/knit/functions/cli/cmdline"
 )
 
 func deleteCommand(env *cmdline.Env) *cobra.Command {
-	var timeout time.Duration
-	var noWait bool
+	deletion := &cmdline.Deletion{Env: env}
 	cmd := &cobra.Command{
 		Use:               "delete NAME...",
 		Short:             "Delete schedules and wait until they are gone",
@@ -25,51 +19,33 @@ func deleteCommand(env *cmdline.Env) *cobra.Command {
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeSchedules(env, true),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			ctx, cancel := deletion.Bound(cmd.Context())
 			defer cancel()
-			return deleteAll(ctx, env, args, !noWait)
+			return deleteAll(ctx, deletion, args)
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "give up waiting after this long")
-	cmd.Flags().BoolVar(&noWait, "no-wait", false, "return when the deletion is accepted")
+	deletion.AddFlags(cmd)
 	return cmd
 }
 
 // deleteAll deletes one after another. One absent name must not keep the others
 // alive.
-func deleteAll(ctx context.Context, env *cmdline.Env, names []string, wanted bool) error {
-	cluster, err := env.Connect(newScheme())
+func deleteAll(ctx context.Context, d *cmdline.Deletion, names []string) error {
+	cluster, err := d.Env.Connect(newScheme())
 	if err != nil {
 		return err
 	}
 	var failures []error
 	for _, name := range names {
-		failures = append(failures, deleteOne(ctx, env, cluster, name, wanted))
+		failures = append(failures, deleteOne(ctx, d, cluster, name))
 	}
 	return errors.Join(failures...)
 }
 
-func deleteOne(ctx context.Context, env *cmdline.Env, c *cmdline.Cluster, name string, wanted bool) error {
+func deleteOne(ctx context.Context, d *cmdline.Deletion, c *cmdline.Cluster, name string) error {
 	s, err := getSchedule(ctx, c, name)
 	if err != nil {
 		return err
 	}
-	// The uid keeps a schedule that took the name meanwhile.
-	uid, key := s.UID, client.ObjectKeyFromObject(s)
-	err = c.Delete(ctx, s, client.PropagationPolicy(metav1.DeletePropagationForeground), client.Preconditions{UID: &uid})
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("delete schedule %s in namespace %s: %w", name, c.Namespace, err)
-	}
-	if wanted {
-		err = wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
-			err := c.Get(ctx, key, s)
-			return apierrors.IsNotFound(err) || err == nil && s.UID != uid, client.IgnoreNotFound(err)
-		})
-		if err != nil {
-			err = fmt.Errorf("wait for schedule %s to go: %w", name, err)
-			return cmdline.Advise(err, "it is being deleted; see what holds it with `knit schedule describe %s -n %s -o yaml`", name, c.Namespace)
-		}
-	}
-	fmt.Fprintf(env.Out, "schedule %s deleted\n", name)
-	return nil
+	return d.One(ctx, c, s, "schedule "+name, fmt.Sprintf("knit schedule describe %s -n %s -o yaml", name, c.Namespace))
 }

@@ -35,6 +35,6 @@ func (c *creation) note(ctx context.Context, cluster *cmdline.Cluster, s *v1alph
 	object.SetGroupVersionKind(schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind))
 	err := cluster.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: ref.Name}, object)
 	if cmdline.Code(err) == cmdline.ExitNotFound {
-		fmt.Fprintf(c.env.Err, "note: there is no %s in namespace %s yet, and nothing can be sent before; check the name, or create it\n", sinkText(s.Spec.Sink), s.Namespace)
+		fmt.Fprintf(c.Env.Err, "note: there is no %s in namespace %s yet, and nothing can be sent before; check the name, or create it\n", sinkText(s.Spec.Sink), s.Namespace)
 	}
 }

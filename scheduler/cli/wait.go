@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,9 +12,6 @@ import (
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 	"github.com/knit-dev/knit/functions/cli/cmdline"
 )
-
-// pollEvery is how often a wait looks again.
-const pollEvery = 250 * time.Millisecond
 
 // waiting waits until a request is done.
 type waiting struct {
@@ -32,7 +28,7 @@ func (w *waiting) run(ctx context.Context) error {
 	defer w.progress.Clear()
 	text := progressText(nil)
 	var s *v1alpha1.Schedule
-	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextCancel(ctx, cmdline.PollEvery, true, func(ctx context.Context) (bool, error) {
 		var err error
 		if s, err = getSchedule(ctx, w.cluster, w.schedule); err != nil {
 			return false, err
