@@ -33,7 +33,7 @@ func main() {
 	flag.StringVar(&b.bin, "bin", "bin", "folder of the built programs")
 	flag.StringVar(&b.state, "state-dir", "/var/lib/knit-bench", "state folder of the benchmark's cluster")
 	flag.IntVar(&b.samples, "samples", 30, "samples of each figure")
-	flag.StringVar(&only, "only", "", "comma-separated figures: up,memory,pod,coldstart,latency,restart,builder,functions,events,schedules; events is 1,10,100 (triggers),faults; schedules is late,mass,idle; builder is unchanged,go,node,python,many,sizes,pack, each also alone as builder-go; functions is unchanged,change,first,cold-go,cold-python,cold-node,rollback,many,echo-go,echo-node")
+	flag.StringVar(&only, "only", "", "comma-separated figures: up,memory,pod,coldstart,latency,restart,builder,functions,events,schedules; events is 1,10,100 (triggers),faults; schedules is late,faults,mass,idle; builder is unchanged,go,node,python,many,sizes,pack, each also alone as builder-go; functions is unchanged,change,first,cold-go,cold-python,cold-node,rollback,many,echo-go,echo-node")
 	flag.StringVar(&b.name, "name", "knit-bench", "name of the benchmark's cluster")
 	flag.IntVar(&b.gatewayPort, "gateway-port", 18082, "its gateway's port")
 	flag.StringVar(&pods, "pod-cidr", "100.72.0.0/16", "its pods' addresses")
@@ -81,7 +81,7 @@ func (b *bench) run(ctx context.Context, only string) error {
 		{"functions-cold-go", b.measureColdGo}, {"functions-cold-python", b.measureColdPython}, {"functions-cold-node", b.measureColdNode},
 		{"functions-rollback", b.measureRollback}, {"functions-many", b.measureManyFunctions},
 		{"events-1", b.measureTriggers1}, {"events-10", b.measureTriggers10}, {"events-100", b.measureTriggers100}, {"events-faults", b.measureEventFaults},
-		{"schedules-late", b.measureLateness}, {"schedules-mass", b.measureMassSchedules}, {"schedules-idle", b.measureIdleSchedules},
+		{"schedules-late", b.measureLateness}, {"schedules-faults", b.measureScheduleFaults}, {"schedules-mass", b.measureMassSchedules}, {"schedules-idle", b.measureIdleSchedules},
 		{"functions-echo-go", b.measureEchoGo}, {"functions-echo-node", b.measureEchoNode},
 	}
 	for _, p := range parts {

@@ -40,8 +40,9 @@ type timeboard struct {
 // ticks are the times at which something came, by the path that it came to, as
 // how late it was.
 type ticks struct {
-	mu   sync.Mutex
-	late map[string]*samples
+	mu    sync.Mutex
+	late  map[string]*samples
+	times map[string]map[time.Time]int // how often each planned time came
 }
 
 // ServeHTTP takes what is sent. An event of Knit says when it was planned; the
@@ -60,9 +61,10 @@ func (t *ticks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.late[r.URL.Path] == nil {
-		t.late[r.URL.Path] = &samples{}
+		t.late[r.URL.Path], t.times[r.URL.Path] = &samples{}, map[time.Time]int{}
 	}
 	t.late[r.URL.Path].add(now.Sub(planned))
+	t.times[r.URL.Path][planned.UTC()]++
 	w.WriteHeader(http.StatusAccepted)
 }
 
@@ -71,7 +73,7 @@ func (b *bench) timeboard(ctx context.Context, handler func(*timeboard) http.Han
 	if err != nil {
 		return nil, nil, err
 	}
-	t := &timeboard{functions: f, ticks: ticks{late: map[string]*samples{}}}
+	t := &timeboard{functions: f, ticks: ticks{late: map[string]*samples{}, times: map[string]map[time.Time]int{}}}
 	t.receiver.network = b.name
 	if err := t.receiver.listen(handler(t)); err != nil {
 		cleanup()

@@ -53,6 +53,7 @@ func write(to io.Writer, s *v1alpha1.Schedule) error {
 	line(out, "Sink", sinkText(s.Spec.Sink))
 	line(out, "Sink address", s.Status.SinkURI)
 	line(out, "Timeout", durationText(s.Spec.Timeout))
+	line(out, "Prewarm", durationText(s.Spec.Prewarm))
 	writeState(out, s)
 	writeRequests(out, s)
 	writeActive(out, s)

@@ -33,6 +33,7 @@ type specFlags struct {
 	event            v1alpha1.EventTemplate
 	overlap          string
 	catchUp, timeout time.Duration
+	prewarm          time.Duration
 	pauseAfter       int32
 	maxActions       int64
 	history          int32
@@ -49,6 +50,7 @@ func (f *specFlags) add(env *cmdline.Env, cmd *cobra.Command) {
 	flags.StringVar(&f.overlap, "overlap", "", "what becomes of a time while an earlier one is under way: "+strings.Join(overlaps, ", ")+" (default: BufferAll)")
 	flags.DurationVar(&f.catchUp, "catch-up", 0, "how late something may still happen (default: 1h)")
 	flags.DurationVar(&f.timeout, "timeout", 0, "how long the sink may take to answer (default: 1m)")
+	flags.DurationVar(&f.prewarm, "prewarm", 0, "how long before a time the function is woken (default: never)")
 	flags.Int32Var(&f.pauseAfter, "pause-after", 0, "pause after this many failures in a row (default: never)")
 	flags.Int64Var(&f.maxActions, "max-actions", 0, "stop after this many times (default: never)")
 	flags.Int32Var(&f.history, "history", 0, "how many past times are kept (default: 20)")
@@ -70,6 +72,9 @@ func (f *specFlags) set(env *cmdline.Env, cmd *cobra.Command, spec *v1alpha1.Sch
 		return err
 	}
 	if spec.Timeout, err = wholeSeconds(cmd, "timeout", f.timeout); err != nil {
+		return err
+	}
+	if spec.Prewarm, err = wholeSeconds(cmd, "prewarm", f.prewarm); err != nil {
 		return err
 	}
 	spec.Suspend = f.suspend

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -34,6 +35,7 @@ type world struct {
 	survives bool
 	landings chan client.ObjectKey
 	entered  chan struct{} // each time something is sent
+	woken    chan string   // when which sink was
 
 	mu   sync.Mutex
 	now  time.Time
@@ -75,7 +77,7 @@ func newWorld(t testing.TB, options ...option) *world {
 	for _, o := range options {
 		o(s)
 	}
-	scheme := runtime.NewScheme()
+	scheme := k8sruntime.NewScheme()
 	if err := AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +85,7 @@ func newWorld(t testing.TB, options ...option) *world {
 }
 
 func inWorld(t testing.TB, api client.WithWatch, key client.ObjectKey, now time.Time) *world {
-	return &world{t: t, api: api, key: key, now: now, landings: make(chan client.ObjectKey, 100), entered: make(chan struct{}, 100_000), held: map[string]bool{}, release: make(chan struct{})}
+	return &world{t: t, api: api, key: key, now: now, landings: make(chan client.ObjectKey, 100), entered: make(chan struct{}, 100_000), woken: make(chan string, 100), held: map[string]bool{}, release: make(chan struct{})}
 }
 
 func (w *world) Resolve(context.Context, string, v1alpha1.Destination) (string, error) {
@@ -113,6 +115,11 @@ func (w *world) Send(ctx context.Context, _ string, event cloudevents.Event) err
 	return nil
 }
 
+func (w *world) Wake(_ context.Context, uri string) error {
+	w.woken <- fmt.Sprint(w.time().Format(time.TimeOnly), " ", uri)
+	return nil
+}
+
 func (w *world) time() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -131,7 +138,7 @@ func (w *world) look(crash reconciletest.Crash) (result ctrl.Result, writes int,
 	w.t.Helper()
 	c, count := reconciletest.Mortal(w.api, crash)
 	if w.process == nil {
-		w.process = newReconciler(c, c, w, w, w.time, func(k client.ObjectKey) { w.landings <- k })
+		w.process = newReconciler(c, c, w, w, w, w.time, func(k client.ObjectKey) { w.landings <- k })
 	}
 	r := w.process
 	r.Client, r.read.cache, r.read.live = c, c, c
@@ -144,8 +151,11 @@ func (w *world) look(crash reconciletest.Crash) (result ctrl.Result, writes int,
 }
 
 // settle waits until everything that was sent has its answer, but for what is
-// held.
+// held, and who is being woken is awake.
 func (w *world) settle() {
+	for w.process != nil && len(w.process.warming.room) > 0 {
+		runtime.Gosched()
+	}
 	for w.open(func(f flight) bool { return f.outcome == nil && !w.wasSent(f.action.ID) }) {
 		<-w.entered
 	}
@@ -275,7 +285,7 @@ func TestTheEventIsTheTemplate(t *testing.T) {
 	for name, data := range map[string]string{"object": `{"a":[1,null]}`, "string": `"x"`, "number": `7`} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(s *v1alpha1.Schedule) {
-				s.Spec.Event = v1alpha1.EventTemplate{Type: "t", Source: "/s", Subject: "j", Data: &runtime.RawExtension{Raw: []byte(data)}}
+				s.Spec.Event = v1alpha1.EventTemplate{Type: "t", Source: "/s", Subject: "j", Data: &k8sruntime.RawExtension{Raw: []byte(data)}}
 			})
 			w.until("10:15:00")
 			e := w.sent[0]
@@ -500,7 +510,7 @@ func TestALaggingCacheSendsNothingTwice(t *testing.T) {
 	if _, err := w.process.Reconcile(t.Context(), ctrl.Request{NamespacedName: key}); err != nil {
 		t.Fatal(err)
 	}
-	another := newReconciler(behind, w.api, w, w, w.time, func(client.ObjectKey) {})
+	another := newReconciler(behind, w.api, w, w, w, w.time, func(client.ObjectKey) {})
 	if _, err := another.Reconcile(t.Context(), ctrl.Request{NamespacedName: key}); err != nil {
 		t.Fatal(err)
 	}
@@ -564,6 +574,24 @@ func TestASlowSink(t *testing.T) {
 			w.expect(c.ids, c.history...)
 		})
 	}
+}
+
+// The sink is woken once for each planned time, that long before it.
+func TestPrewarm(t *testing.T) {
+	function := v1alpha1.Destination{Ref: &v1alpha1.Reference{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindFunction, Name: "report"}}
+	w := newWorld(t, func(s *v1alpha1.Schedule) {
+		s.Spec.Sink, s.Spec.Prewarm = function, &metav1.Duration{Duration: 20 * time.Second}
+	})
+	w.until("10:29:00")
+	for _, want := range []string{"10:09:40 http://sink", "10:19:40 http://sink"} {
+		if got := <-w.woken; got != want {
+			t.Errorf("woken %s, want %s", got, want)
+		}
+	}
+	if len(w.woken) > 0 {
+		t.Errorf("woken again: %s", <-w.woken)
+	}
+	w.expect("1010 1020", "10:20 Delivered 1 0", "10:10 Delivered 1 0")
 }
 
 func TestASinkThatIsSilent(t *testing.T) {

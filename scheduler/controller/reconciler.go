@@ -49,6 +49,7 @@ type Reconciler struct {
 	read    *freshReader
 	sinks   *sinks
 	flights *flights
+	warming *warming
 	tables  tables
 }
 
@@ -65,7 +66,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	l := &look{Reconciler: r, key: key, now: r.Now(), stored: s.Status.DeepCopy()}
 	version := s.ResourceVersion
-	result, err := reconcile.Run(ctx, r.Client, s, nil, l.parse, l.decide, l.resolve, l.start, l.rest)
+	result, err := reconcile.Run(ctx, r.Client, s, nil, l.parse, l.decide, l.resolve, l.start, l.warm, l.rest)
 	if s.ResourceVersion != version {
 		r.read.saw(key, s.ResourceVersion)
 		r.flights.forget(key, l.landed...)
@@ -82,6 +83,7 @@ func (r *Reconciler) forget(key client.ObjectKey) {
 	r.flights.drop(key)
 	r.read.forget(key)
 	r.sinks.forget(key)
+	r.warming.forget(key)
 	r.tables.forget(key)
 }
 
@@ -199,7 +201,7 @@ func (l *look) rest(_ context.Context, s *v1alpha1.Schedule) error {
 	if wake, ok := l.Wake(); ok {
 		after = min(after, wake.Sub(l.now))
 	}
-	after = min(after, l.sinkAgain(s))
+	after = min(after, l.sinkAgain(s), l.warmAgain(s))
 	if l.mayDefer(s) {
 		s.Status = *l.stored
 		after = min(after, youth)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
@@ -75,6 +76,30 @@ func (s *HTTPSender) Send(ctx context.Context, uri string, event cloudevents.Eve
 		return permanent(err)
 	}
 	return err
+}
+
+// readiness is the path of the health of a function (runtime/CONTRACT.md).
+const readiness = "/health/readiness"
+
+// Wake implements Waker.
+func (s *HTTPSender) Wake(ctx context.Context, uri string) error {
+	address, err := url.JoinPath(uri, readiness)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s", address, res.Status)
+	}
+	return nil
 }
 
 // final reports whether a status means that the sink will not take this event.

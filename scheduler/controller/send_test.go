@@ -73,6 +73,26 @@ func TestSend(t *testing.T) {
 	}
 }
 
+func TestWake(t *testing.T) {
+	status, path := http.StatusOK, ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path = r.Method + " " + r.URL.Path
+		w.WriteHeader(status)
+	}))
+	defer server.Close()
+	sender := newHTTPSender(anywhere)
+	if err := sender.Wake(t.Context(), server.URL+"/a"); err != nil || path != "GET /a/health/readiness" {
+		t.Errorf("%s, error %v", path, err)
+	}
+	status = http.StatusServiceUnavailable
+	if err := sender.Wake(t.Context(), server.URL); err == nil {
+		t.Error("what is not ready counts as woken")
+	}
+	if err := NewHTTPSender().Wake(t.Context(), server.URL); err == nil || !strings.Contains(err.Error(), "not allowed") {
+		t.Errorf("the machine itself: error %v", err)
+	}
+}
+
 func TestTheMachinesOwnAddressesAreRefused(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()

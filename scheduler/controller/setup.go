@@ -47,7 +47,8 @@ func Setup(mgr manager.Manager) error {
 		return fmt.Errorf("set up the controller of Schedules: %w", err)
 	}
 	news := &queue{}
-	r := newReconciler(cached, live, Addresses{Reader: live}, NewHTTPSender(), time.Now, news.record)
+	sender := NewHTTPSender()
+	r := newReconciler(cached, live, Addresses{Reader: live}, sender, sender, time.Now, news.record)
 	// Only a changed spec is news: the status is written by this controller, and
 	// time itself comes by way of the queue.
 	err = builder.ControllerManagedBy(mgr).
@@ -78,10 +79,10 @@ func clients(mgr manager.Manager) (cached, live client.Client, err error) {
 	return cached, live, err
 }
 
-func newReconciler(c client.Client, live client.Reader, sinks Resolver, sender Sender, now func() time.Time, landed func(client.ObjectKey)) *Reconciler {
+func newReconciler(c client.Client, live client.Reader, sinks Resolver, sender Sender, waker Waker, now func() time.Time, landed func(client.ObjectKey)) *Reconciler {
 	return &Reconciler{
 		Client: c, Sender: sender, Now: now,
-		read: newFreshReader(c, live), sinks: newSinks(sinks), flights: newFlights(now, landed),
+		read: newFreshReader(c, live), sinks: newSinks(sinks), flights: newFlights(now, landed), warming: newWarming(waker),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -178,6 +179,37 @@ func TestAPauseAfterFailuresOnACluster(t *testing.T) {
 		t.Fatalf("pause: %s", errs)
 	}
 	s.state("tick", v1alpha1.ReasonSuspended)
+}
+
+// TestPrewarmOnACluster: a function at zero has a pod before the event comes.
+func TestPrewarmOnACluster(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	fn := s.function("cold")
+	fn.Spec.Scale.IdleAfter = &metav1.Duration{Duration: 30 * time.Second}
+	s.create(fn)
+	s.ready("cold")
+	pods := func() []corev1.Pod {
+		var list corev1.PodList
+		if err := s.api.List(t.Context(), &list, client.InNamespace(s.namespace), client.MatchingLabels{v1alpha1.LabelFunction: "cold"}); err != nil {
+			t.Fatal(err)
+		}
+		return list.Items
+	}
+	s.within(3*time.Minute, "the function is at zero", func() (bool, string) { return len(pods()) == 0, fmt.Sprint(len(pods())) })
+	at := metav1.NewTime(time.Now().Add(25 * time.Second).Truncate(time.Second))
+	s.schedule("once", "cold", v1alpha1.ScheduleSpec{At: []metav1.Time{at}, Prewarm: &metav1.Duration{Duration: 15 * time.Second}})
+	schedule := s.state("once", v1alpha1.ReasonOver)
+	if a := schedule.Status.LastActions; len(a) != 1 || a[0].Result != v1alpha1.ActionDelivered || a[0].Attempts != 1 {
+		t.Errorf("actions %+v, want one that was taken at once", a)
+	}
+	running := pods()
+	if len(running) == 0 {
+		t.Fatal("the function has no pod")
+	}
+	if made := running[0].CreationTimestamp; !made.Before(&at) {
+		t.Errorf("its pod was made at %v, the event was planned for %v", made, at)
+	}
 }
 
 // TestAScheduleLosesNothingOnACluster kills the control plane while a schedule of

@@ -86,6 +86,14 @@ func (s ScheduleSpec) Delay() time.Duration {
 	return s.Jitter.Duration
 }
 
+// WarmAhead is how long before a planned time the sink is woken; zero is never.
+func (s ScheduleSpec) WarmAhead() time.Duration {
+	if s.Prewarm == nil {
+		return 0
+	}
+	return s.Prewarm.Duration
+}
+
 // SinkTimeout is how long the sink may take to answer one attempt.
 func (s ScheduleSpec) SinkTimeout() time.Duration {
 	if s.Timeout == nil {

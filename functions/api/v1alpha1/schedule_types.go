@@ -116,6 +116,15 @@ type ScheduleSpec struct {
 	// another addressable object of the same namespace, or a URI.
 	Sink Destination `json:"sink"`
 
+	// Prewarm is how long before a planned time the sink, a Function, is asked for
+	// its health. If it was scaled to zero, Knative starts it for that, and the
+	// event finds it warm. At most 5 minutes; it should be longer than a cold
+	// start, and shorter than the Function's scale.idleAfter.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(s|m|h)){1,3}$`
+	Prewarm *metav1.Duration `json:"prewarm,omitempty"`
+
 	// Timeout is how long the sink may take to answer one attempt. A minute when
 	// empty, at most an hour.
 	// +optional

@@ -133,6 +133,7 @@ func TestFunctionPath(t *testing.T) {
 
 func TestValidateSchedule(t *testing.T) {
 	sink := Destination{URI: "http://a.example"}
+	function := Destination{Ref: &Reference{APIVersion: GroupVersion.String(), Kind: KindFunction, Name: "a"}}
 	cases := map[string]struct {
 		spec ScheduleSpec
 		want string
@@ -143,6 +144,9 @@ func TestValidateSchedule(t *testing.T) {
 		"long window":  {spec: ScheduleSpec{Sink: sink, CatchUpWindow: &metav1.Duration{Duration: 169 * time.Hour}}, want: "spec.catchUpWindow"},
 		"timeout":      {spec: ScheduleSpec{Sink: sink, Timeout: &metav1.Duration{Duration: 2 * time.Hour}}, want: "spec.timeout"},
 		"jitter":       {spec: ScheduleSpec{Sink: sink, Jitter: &metav1.Duration{Duration: 25 * time.Hour}}, want: "spec.jitter"},
+		"prewarm":      {spec: ScheduleSpec{Sink: function, Prewarm: &metav1.Duration{Duration: time.Minute}}},
+		"too early":    {spec: ScheduleSpec{Sink: function, Prewarm: &metav1.Duration{Duration: time.Hour}}, want: "spec.prewarm"},
+		"nobody wakes": {spec: ScheduleSpec{Sink: sink, Prewarm: &metav1.Duration{Duration: time.Minute}}, want: "only a sink that is a Function"},
 		"end first":    {spec: ScheduleSpec{Sink: sink, StartTime: day(2), EndTime: day(1)}, want: "spec.endTime"},
 		"backwards":    {spec: ScheduleSpec{Sink: sink, Requests: []ScheduleRequest{{Name: "a", From: day(2), To: day(1)}}}, want: "spec.requests[0].to"},
 		"large data": {

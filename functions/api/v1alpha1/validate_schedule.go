@@ -11,6 +11,7 @@ const (
 	MaxSinkTimeout = time.Hour
 	MinSinkTimeout = time.Second
 	MaxJitter      = 24 * time.Hour
+	MaxPrewarm     = 5 * time.Minute
 )
 
 // Validate finds what the API server's schema could not, except in the times:
@@ -26,6 +27,12 @@ func (s *Schedule) Validate() field.ErrorList {
 	}
 	if j := s.Spec.Delay(); j < 0 || j > MaxJitter {
 		errs = append(errs, field.Invalid(spec.Child("jitter"), j.String(), "must be between 0s and 24h"))
+	}
+	if p := s.Spec.WarmAhead(); p < 0 || p > MaxPrewarm {
+		errs = append(errs, field.Invalid(spec.Child("prewarm"), p.String(), "must be between 0s and 5m"))
+	}
+	if s.Spec.WarmAhead() > 0 && (s.Spec.Sink.Ref == nil || s.Spec.Sink.Ref.Kind != KindFunction) {
+		errs = append(errs, field.Invalid(spec.Child("prewarm"), s.Spec.WarmAhead().String(), "only a sink that is a Function can be woken; remove it or name a Function"))
 	}
 	if start, end := s.Spec.StartTime, s.Spec.EndTime; start != nil && end != nil && end.Before(start) {
 		errs = append(errs, field.Invalid(spec.Child("endTime"), end.UTC().Format(time.RFC3339), "must not be before startTime"))

@@ -1122,6 +1122,11 @@ func (in *ScheduleSpec) DeepCopyInto(out *ScheduleSpec) {
 	}
 	in.Event.DeepCopyInto(&out.Event)
 	in.Sink.DeepCopyInto(&out.Sink)
+	if in.Prewarm != nil {
+		in, out := &in.Prewarm, &out.Prewarm
+		*out = new(v1.Duration)
+		**out = **in
+	}
 	if in.Timeout != nil {
 		in, out := &in.Timeout, &out.Timeout
 		*out = new(v1.Duration)
