@@ -138,7 +138,7 @@ func (w *world) look(crash reconciletest.Crash) (result ctrl.Result, writes int,
 	w.t.Helper()
 	c, count := reconciletest.Mortal(w.api, crash)
 	if w.process == nil {
-		w.process = newReconciler(c, c, w, w, w, w.time, func(k client.ObjectKey) { w.landings <- k })
+		w.process = newReconciler(c, c, w, w, w, w.time, func(k client.ObjectKey, _ bool) { w.landings <- k })
 	}
 	r := w.process
 	r.Client, r.read.cache, r.read.live = c, c, c
@@ -510,7 +510,7 @@ func TestALaggingCacheSendsNothingTwice(t *testing.T) {
 	if _, err := w.process.Reconcile(t.Context(), ctrl.Request{NamespacedName: key}); err != nil {
 		t.Fatal(err)
 	}
-	another := newReconciler(behind, w.api, w, w, w, w.time, func(client.ObjectKey) {})
+	another := newReconciler(behind, w.api, w, w, w, w.time, func(client.ObjectKey, bool) {})
 	if _, err := another.Reconcile(t.Context(), ctrl.Request{NamespacedName: key}); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,8 @@ import (
 const (
 	maxFlights            = 2048
 	maxFlightsOfNamespace = 256
+	// crowd is so many that sending goes before writing down.
+	crowd = 128
 )
 
 // flight is an attempt under way, or one whose outcome is not stored yet.
@@ -41,14 +43,15 @@ func (f flight) attempt() int32 { return f.action.Attempts + 1 }
 // it knows is lost with the process and can be: whoever comes next finds in the
 // status what is not settled, and tries it again.
 type flights struct {
-	// landed is told when an attempt has ended.
-	landed func(client.ObjectKey)
+	// landed is told when an attempt has ended, and whether many others have not.
+	landed func(key client.ObjectKey, crowded bool)
 	now    func() time.Time
 
 	mu         sync.Mutex
 	schedules  map[client.ObjectKey]*departures
 	namespaces map[string]chan struct{}
 	slots      chan struct{}
+	air        int // attempts that have not ended
 }
 
 // departures are the flights of one Schedule, by the id of the action.
@@ -57,7 +60,7 @@ type departures struct {
 	all map[string]*flight
 }
 
-func newFlights(now func() time.Time, landed func(client.ObjectKey)) *flights {
+func newFlights(now func() time.Time, landed func(client.ObjectKey, bool)) *flights {
 	return &flights{
 		landed: landed, now: now, schedules: map[client.ObjectKey]*departures{},
 		namespaces: map[string]chan struct{}{}, slots: make(chan struct{}, maxFlights),
@@ -108,13 +111,16 @@ func (f *flights) start(s *v1alpha1.Schedule, a v1alpha1.ActiveAction, send func
 	ctx, cancel := context.WithCancel(context.Background())
 	one := &flight{action: a, begun: f.now(), cancel: cancel}
 	d.all[a.ID] = one
+	f.air++
 	go func() {
 		defer cancel()
 		err := f.send(ctx, namespace, s.Spec.SinkTimeout(), send)
 		f.mu.Lock()
 		one.outcome = &scheduler.Outcome{At: f.now(), Err: err, Final: Permanent(err)}
+		f.air--
+		crowded := f.air >= crowd
 		f.mu.Unlock()
-		f.landed(key)
+		f.landed(key, crowded)
 	}()
 }
 

@@ -79,7 +79,7 @@ func clients(mgr manager.Manager) (cached, live client.Client, err error) {
 	return cached, live, err
 }
 
-func newReconciler(c client.Client, live client.Reader, sinks Resolver, sender Sender, waker Waker, now func() time.Time, landed func(client.ObjectKey)) *Reconciler {
+func newReconciler(c client.Client, live client.Reader, sinks Resolver, sender Sender, waker Waker, now func() time.Time, landed func(client.ObjectKey, bool)) *Reconciler {
 	return &Reconciler{
 		Client: c, Sender: sender, Now: now,
 		read: newFreshReader(c, live), sinks: newSinks(sinks), flights: newFlights(now, landed), warming: newWarming(waker),
@@ -101,20 +101,28 @@ func (q *queue) start(_ context.Context, inner workqueue.TypedRateLimitingInterf
 	return nil
 }
 
-// record asks for a look that writes down what came of an action, act for one
-// that may begin something.
-func (q *queue) record(key client.ObjectKey) { q.add(key, priorityRecord) }
-func (q *queue) act(key client.ObjectKey)    { q.add(key, priorityAct) }
+// act asks for a look that may begin something.
+func (q *queue) act(key client.ObjectKey) { q.add(key, priorityAct, 0) }
 
-func (q *queue) add(key client.ObjectKey, priority int) {
+// record asks for a look that writes down what came of an action; a while later
+// when many others are still being sent.
+func (q *queue) record(key client.ObjectKey, crowded bool) {
+	after := time.Duration(0)
+	if crowded {
+		after = youth
+	}
+	q.add(key, priorityRecord, after)
+}
+
+func (q *queue) add(key client.ObjectKey, priority int, after time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	request := ctrl.Request{NamespacedName: key}
 	switch inner := q.inner.(type) {
 	case nil:
 	case priorityqueue.PriorityQueue[ctrl.Request]:
-		inner.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, request)
+		inner.AddWithOpts(priorityqueue.AddOpts{Priority: &priority, After: after}, request)
 	default:
-		inner.Add(request)
+		inner.AddAfter(request, after)
 	}
 }
