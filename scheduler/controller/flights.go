@@ -112,9 +112,11 @@ func (f *flights) start(s *v1alpha1.Schedule, a v1alpha1.ActiveAction, send func
 	one := &flight{action: a, begun: f.now(), cancel: cancel}
 	d.all[a.ID] = one
 	f.air++
+	// The Schedule itself is the reconciler's, which goes on changing it.
+	timeout := s.Spec.SinkTimeout()
 	go func() {
 		defer cancel()
-		err := f.send(ctx, namespace, s.Spec.SinkTimeout(), send)
+		err := f.send(ctx, namespace, timeout, send)
 		f.mu.Lock()
 		one.outcome = &scheduler.Outcome{At: f.now(), Err: err, Final: Permanent(err)}
 		f.air--
