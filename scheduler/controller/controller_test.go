@@ -385,6 +385,28 @@ func TestASinkThatIsNotThereShowsAndHeals(t *testing.T) {
 	}
 }
 
+// However long a function takes to build, its schedule is ready just after it.
+func TestASinkThatGetsReadyShowsSoon(t *testing.T) {
+	w := newWorld(t, cron("0 0 1 1 *"))
+	w.sinkErr = unresolved(v1alpha1.ReasonSinkNotReady, "no address yet")
+	w.until("10:25:00")
+	w.sinkErr = nil
+	w.until("10:25:02")
+	if w.ready() != "True Ready" {
+		t.Errorf("two seconds later Ready is %s", w.ready())
+	}
+	if looks := w.resolved; looks > 15*60 {
+		t.Errorf("it was looked up %d times", looks)
+	}
+	w.sinkErr = unresolved(v1alpha1.ReasonSinkNotFound, "not there")
+	before := w.resolved
+	w.change(func(s *v1alpha1.Schedule) { s.Spec.Sink.URI = "http://other" })
+	w.until("10:45:00")
+	if looks := w.resolved - before; looks > 40 {
+		t.Errorf("what is not there was looked up %d times in 20 minutes", looks)
+	}
+}
+
 func TestSuspendSkipsAndResumeDoesNotMakeUp(t *testing.T) {
 	w := newWorld(t)
 	w.until("10:15:00")

@@ -19,8 +19,8 @@ const (
 	// ahead is how long before a planned time the address is looked up, at most
 	// and at least, so that nothing but sending is left to do then.
 	aheadMost, aheadLeast = 40 * time.Second, 10 * time.Second
-	// A sink that has no address is looked up again soon, and less often the
-	// longer that lasts.
+	// A sink that has no address is looked up again soon; one that is not there
+	// less often, the longer that lasts.
 	sinkSoon, sinkLate = 2 * time.Second, time.Minute
 )
 
@@ -124,7 +124,12 @@ func (l *look) mayKeep(s *v1alpha1.Schedule, known sink) time.Duration {
 	return keep
 }
 
+// failing is in how long a sink that has no address is looked up again. One that
+// is on its way is waited for: somebody deploys it just now.
 func (l *look) failing(known sink) time.Duration {
+	if known.condition.Reason == v1alpha1.ReasonSinkNotReady {
+		return sinkSoon
+	}
 	return min(max(sinkSoon, l.now.Sub(known.since)/2), sinkLate)
 }
 
