@@ -598,6 +598,27 @@ func TestASlowSink(t *testing.T) {
 	}
 }
 
+// An answer is written down late when many came at once. By then the time of the
+// next attempt can be over: it follows at once, and not with the next planned time.
+func TestAnAttemptFollowsAnAnswerThatWasReadLate(t *testing.T) {
+	w := newWorld(t, cron("0 0 1 1 *", "10 10 1 1 *"))
+	refuse := true
+	w.answer = func(cloudevents.Event) error {
+		if refuse {
+			return errors.New("busy")
+		}
+		return nil
+	}
+	w.set(clock("10:10:00"))
+	if _, _, err := w.look(reconciletest.Crash{}); err != nil {
+		t.Fatal(err)
+	}
+	refuse = false
+	w.set(clock("10:10:05"))
+	w.until("10:10:06")
+	w.expect("1010 1010", "10:10 Delivered 2 0")
+}
+
 // The sink is woken once for each planned time, that long before it.
 func TestPrewarm(t *testing.T) {
 	function := v1alpha1.Destination{Ref: &v1alpha1.Reference{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindFunction, Name: "report"}}

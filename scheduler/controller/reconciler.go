@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -168,6 +169,9 @@ func (l *look) start(_ context.Context, s *v1alpha1.Schedule) error {
 			if a.Cancelled != nil {
 				l.flights.cancel(l.key, a.ID)
 			}
+		case slices.Contains(l.landed, a.ID):
+			// Its outcome is written down first. The next look, at once if it is
+			// time, makes the next attempt.
 		case a.NextAttemptTime != nil && a.NextAttemptTime.After(l.now):
 		case l.sink.err != nil:
 			// Looking for the sink was the attempt.
