@@ -23,7 +23,8 @@ type Decider struct {
 }
 
 // Decide records what was missed or skipped, gives up what took too long and
-// begins what is due. Called again at the same time it changes nothing more.
+// begins what is due. Called again at the same time it changes nothing more, but
+// after a long time away, of which it decides upon a part at a time.
 func (d Decider) Decide() {
 	d.start()
 	d.giveUp()
@@ -62,13 +63,13 @@ func (d Decider) start() {
 // handled moves on to a time, forward only.
 func (d Decider) handled(until time.Time) {
 	if last := d.status().LastHandledTime; last == nil || last.Time.Before(until) {
-		d.status().LastHandledTime = seconds(until)
+		d.status().LastHandledTime = Seconds(until)
 	}
 }
 
-// seconds is a time as the API keeps it: in UTC, without fractions, which are cut
+// Seconds is a time as the API keeps it: in UTC, without fractions, which are cut
 // off and not rounded up into the future.
-func seconds(t time.Time) *metav1.Time {
+func Seconds(t time.Time) *metav1.Time {
 	v := metav1.NewTime(t.UTC().Truncate(time.Second))
 	return &v
 }
@@ -127,7 +128,7 @@ func (d Decider) rest() {
 
 func (d Decider) skipUntil(until time.Time, why string) {
 	if skipped := d.Timetable.Between(d.status().LastHandledTime.Time, until); skipped.Count > 0 {
-		d.record(v1alpha1.ScheduleAction{PlannedTime: *seconds(skipped.First), Result: v1alpha1.ActionSkipped, Count: count(skipped.Count), Message: why})
+		d.record(v1alpha1.ScheduleAction{PlannedTime: *Seconds(skipped.First), Result: v1alpha1.ActionSkipped, Count: count(skipped.Count), Message: why})
 	}
 	d.handled(until)
 }
@@ -175,7 +176,7 @@ func (d Decider) clockSetBack() {
 	}
 	if last := d.status().LastHandledTime; last.Sub(d.Now) > window {
 		d.status().ClockSetBackFrom = last
-		d.status().LastHandledTime = seconds(d.Now)
+		d.status().LastHandledTime = Seconds(d.Now)
 	}
 }
 
@@ -195,7 +196,7 @@ func (d Decider) miss() {
 		if missed.Count == 0 {
 			return
 		}
-		d.record(v1alpha1.ScheduleAction{PlannedTime: *seconds(missed.First), Result: v1alpha1.ActionMissed, Count: count(missed.Count), Message: message})
+		d.record(v1alpha1.ScheduleAction{PlannedTime: *Seconds(missed.First), Result: v1alpha1.ActionMissed, Count: count(missed.Count), Message: message})
 		if missed.Count == MaxCount {
 			missed.Last = horizon.Add(-d.Timetable.jitter)
 		}
@@ -206,11 +207,11 @@ func (d Decider) miss() {
 // begin makes a planned time an active action.
 func (d Decider) begin(planned time.Time, request string) {
 	a := v1alpha1.ActiveAction{
-		PlannedTime: *seconds(planned), ID: EventID(string(d.Schedule.UID), planned, request), Request: request,
-		Deadline: *seconds(d.Now.Add(d.spec().Window())),
+		PlannedTime: *Seconds(planned), ID: EventID(string(d.Schedule.UID), planned, request), Request: request,
+		Deadline: *Seconds(d.Now.Add(d.spec().Window())),
 	}
 	if request == "" {
-		a.Deadline = *seconds(d.Timetable.Due(planned).Add(d.spec().Window()))
+		a.Deadline = *Seconds(d.Timetable.Due(planned).Add(d.spec().Window()))
 	}
 	Adopt(d.Schedule, a)
 }

@@ -46,7 +46,7 @@ func (d Decider) place(planned time.Time) bool {
 			d.skip(planned, "an earlier one was waiting already")
 			return true
 		case n > 0:
-			d.status().Buffered = seconds(planned)
+			d.status().Buffered = Seconds(planned)
 			d.handled(planned)
 			return true
 		}
@@ -94,7 +94,7 @@ func (d Decider) underWay() int {
 func (d Decider) cancel(planned time.Time) {
 	for i := range d.status().Active {
 		if a := &d.status().Active[i]; a.Request == "" && a.Cancelled == nil {
-			a.Cancelled = seconds(planned)
+			a.Cancelled = Seconds(planned)
 		}
 	}
 	d.giveUp()
@@ -103,7 +103,7 @@ func (d Decider) cancel(planned time.Time) {
 // skip records a planned time that is not begun.
 func (d Decider) skip(planned time.Time, why string) {
 	d.record(v1alpha1.ScheduleAction{
-		PlannedTime: *seconds(planned), ID: EventID(string(d.Schedule.UID), planned, ""), Result: v1alpha1.ActionSkipped,
+		PlannedTime: *Seconds(planned), ID: EventID(string(d.Schedule.UID), planned, ""), Result: v1alpha1.ActionSkipped,
 		Message: fmt.Sprintf("%s (spec.overlap: %s)", why, d.spec().Overlaps()),
 	})
 	d.handled(planned)

@@ -25,7 +25,7 @@ func (d Decider) requests() {
 		}
 		if planned, ok := d.wanted(r, status); !ok {
 			status.Done = true
-			status.CompletionTime = seconds(d.Now)
+			status.CompletionTime = Seconds(d.Now)
 		} else if !planned.After(d.Now) {
 			d.begin(planned, r.Name)
 		}

@@ -69,10 +69,10 @@ func (d Decider) failed() {
 	if limit == nil || d.status().FailedInARow < *limit || Paused(d.Schedule) {
 		return
 	}
-	d.status().PausedSince = seconds(d.Now)
+	d.status().PausedSince = Seconds(d.Now)
 	if resumed := d.spec().ResumedFrom; resumed != nil && !resumed.Before(d.status().PausedSince) {
 		// Another pause than the one that was ended.
-		d.status().PausedSince = seconds(resumed.Add(time.Second))
+		d.status().PausedSince = Seconds(resumed.Add(time.Second))
 	}
 }
 

@@ -20,8 +20,8 @@ import (
 const (
 	maxFlights            = 2048
 	maxFlightsOfNamespace = 256
-	// crowd is so many that sending goes before writing down.
-	crowd = 128
+	// many under way are so many that sending goes before writing down.
+	many = 128
 )
 
 // flight is an attempt under way, or one whose outcome is not stored yet.
@@ -48,21 +48,21 @@ type flights struct {
 	now    func() time.Time
 
 	mu         sync.Mutex
-	schedules  map[client.ObjectKey]*departures
+	schedules  map[client.ObjectKey]*scheduleFlights
 	namespaces map[string]chan struct{}
 	slots      chan struct{}
-	air        int // attempts that have not ended
+	underWay   int // attempts that have not ended
 }
 
-// departures are the flights of one Schedule, by the id of the action.
-type departures struct {
+// scheduleFlights are the flights of one Schedule, by the id of the action.
+type scheduleFlights struct {
 	uid types.UID
 	all map[string]*flight
 }
 
 func newFlights(now func() time.Time, landed func(client.ObjectKey, bool)) *flights {
 	return &flights{
-		landed: landed, now: now, schedules: map[client.ObjectKey]*departures{},
+		landed: landed, now: now, schedules: map[client.ObjectKey]*scheduleFlights{},
 		namespaces: map[string]chan struct{}{}, slots: make(chan struct{}, maxFlights),
 	}
 }
@@ -97,7 +97,7 @@ func (f *flights) start(s *v1alpha1.Schedule, a v1alpha1.ActiveAction, send func
 	key := client.ObjectKeyFromObject(s)
 	d := f.schedules[key]
 	if d == nil {
-		d = &departures{uid: s.UID, all: map[string]*flight{}}
+		d = &scheduleFlights{uid: s.UID, all: map[string]*flight{}}
 		f.schedules[key] = d
 	}
 	if d.all[a.ID] != nil {
@@ -111,7 +111,7 @@ func (f *flights) start(s *v1alpha1.Schedule, a v1alpha1.ActiveAction, send func
 	ctx, cancel := context.WithCancel(context.Background())
 	one := &flight{action: a, begun: f.now(), cancel: cancel}
 	d.all[a.ID] = one
-	f.air++
+	f.underWay++
 	// The Schedule itself is the reconciler's, which goes on changing it.
 	timeout := s.Spec.SinkTimeout()
 	go func() {
@@ -119,8 +119,8 @@ func (f *flights) start(s *v1alpha1.Schedule, a v1alpha1.ActiveAction, send func
 		err := f.send(ctx, namespace, timeout, send)
 		f.mu.Lock()
 		one.outcome = &scheduler.Outcome{At: f.now(), Err: err, Final: Permanent(err)}
-		f.air--
-		crowded := f.air >= crowd
+		f.underWay--
+		crowded := f.underWay >= many
 		f.mu.Unlock()
 		f.landed(key, crowded)
 	}()
@@ -152,7 +152,7 @@ func (f *flights) send(ctx context.Context, namespace chan struct{}, timeout tim
 
 var (
 	errCancelled = errors.New("the attempt was cancelled")
-	errSilent    = errors.New("the sink did not answer within spec.timeout")
+	errSilent    = errors.New("the sink did not answer within spec.timeout; allow it more time there, or look at its log")
 )
 
 // cancel ends an attempt early; it lands like any other.

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"sync"
 
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,13 +15,9 @@ import (
 // may be from before another process was the leader.
 type freshReader struct {
 	cache, live client.Reader
-
-	mu   sync.Mutex
-	seen map[client.ObjectKey]string // resource versions
-}
-
-func newFreshReader(cache, live client.Reader) *freshReader {
-	return &freshReader{cache: cache, live: live, seen: map[client.ObjectKey]string{}}
+	// seen are the resource versions that were read from the API server, or
+	// written to it.
+	seen memory[string]
 }
 
 func (f *freshReader) get(ctx context.Context, key client.ObjectKey) (*v1alpha1.Schedule, error) {
@@ -37,30 +32,15 @@ func (f *freshReader) get(ctx context.Context, key client.ObjectKey) (*v1alpha1.
 	if err := f.live.Get(ctx, key, &s); err != nil {
 		return nil, err
 	}
-	f.saw(key, s.ResourceVersion)
+	f.seen.put(key, s.ResourceVersion)
 	return &s, nil
 }
 
 func (f *freshReader) fresh(key client.ObjectKey, version string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	seen, known := f.seen[key]
+	seen, known := f.seen.get(key)
 	if !known {
 		return false
 	}
 	order, err := resourceversion.CompareResourceVersion(version, seen)
 	return err == nil && order >= 0
-}
-
-// saw notes what was read from the API server, or written to it.
-func (f *freshReader) saw(key client.ObjectKey, version string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.seen[key] = version
-}
-
-func (f *freshReader) forget(key client.ObjectKey) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.seen, key)
 }

@@ -49,9 +49,3 @@ func retried(s *v1alpha1.Schedule) *v1alpha1.ActiveAction {
 	}
 	return nil
 }
-
-// seconds is a time as the API keeps it.
-func seconds(t time.Time) *metav1.Time {
-	v := metav1.NewTime(t.UTC().Truncate(time.Second))
-	return &v
-}

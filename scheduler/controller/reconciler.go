@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -28,7 +29,7 @@ const (
 )
 
 // The priorities of looks. Writing down what was sent waits for sending.
-var (
+const (
 	priorityAct    = 0
 	priorityRecord = -10
 )
@@ -47,11 +48,11 @@ type Reconciler struct {
 	Sender Sender
 	Now    func() time.Time
 
-	read    *freshReader
-	sinks   *sinks
-	flights *flights
-	warming *warming
-	tables  tables
+	read       *freshReader
+	sinks      *sinks
+	flights    *flights
+	warming    *warming
+	timetables memory[keptTimetable]
 }
 
 // Reconcile looks at a Schedule.
@@ -69,23 +70,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	version := s.ResourceVersion
 	result, err := reconcile.Run(ctx, r.Client, s, nil, l.parse, l.decide, l.resolve, l.start, l.warm, l.rest)
 	if s.ResourceVersion != version {
-		r.read.saw(key, s.ResourceVersion)
+		r.read.seen.put(key, s.ResourceVersion)
 		r.flights.forget(key, l.landed...)
 	}
-	result.Priority = &priorityAct
+	result.Priority = ptr.To(priorityAct)
 	if len(l.flying) > 0 {
 		// What comes next is an outcome.
-		result.Priority = &priorityRecord
+		result.Priority = ptr.To(priorityRecord)
 	}
 	return result, err
 }
 
 func (r *Reconciler) forget(key client.ObjectKey) {
 	r.flights.drop(key)
-	r.read.forget(key)
+	r.read.seen.forget(key)
 	r.sinks.forget(key)
-	r.warming.forget(key)
-	r.tables.forget(key)
+	r.warming.woken.forget(key)
+	r.timetables.forget(key)
 }
 
 // look is one look at a Schedule; its steps share what they found.
@@ -108,7 +109,7 @@ func (l *look) parse(_ context.Context, s *v1alpha1.Schedule) error {
 	if invalid := s.Validate(); len(invalid) > 0 {
 		err = invalid.ToAggregate()
 	} else {
-		l.Timetable, err = l.tables.of(s)
+		l.Timetable, err = l.timetableOf(s)
 	}
 	if err != nil {
 		s.Status.NextTime = nil
@@ -198,7 +199,7 @@ func (l *look) send(s *v1alpha1.Schedule, a v1alpha1.ActiveAction) {
 func (l *look) rest(_ context.Context, s *v1alpha1.Schedule) error {
 	s.Status.NextTime = nil
 	if next, ok := l.Upcoming(); ok {
-		s.Status.NextTime = seconds(next)
+		s.Status.NextTime = scheduler.Seconds(next)
 	}
 	s.Set(l.ready(s))
 	after := lookAgain - spread(s, lookAgain/10)

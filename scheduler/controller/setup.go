@@ -79,10 +79,10 @@ func clients(mgr manager.Manager) (cached, live client.Client, err error) {
 	return cached, live, err
 }
 
-func newReconciler(c client.Client, live client.Reader, sinks Resolver, sender Sender, waker Waker, now func() time.Time, landed func(client.ObjectKey, bool)) *Reconciler {
+func newReconciler(c client.Client, live client.Reader, resolver Resolver, sender Sender, waker Waker, now func() time.Time, landed func(client.ObjectKey, bool)) *Reconciler {
 	return &Reconciler{
 		Client: c, Sender: sender, Now: now,
-		read: newFreshReader(c, live), sinks: newSinks(sinks), flights: newFlights(now, landed), warming: newWarming(waker),
+		read: &freshReader{cache: c, live: live}, sinks: &sinks{Resolver: resolver}, flights: newFlights(now, landed), warming: newWarming(waker),
 	}
 }
 

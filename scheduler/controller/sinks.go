@@ -2,11 +2,9 @@ package controller
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
 )
@@ -45,29 +43,7 @@ type sink struct {
 // sinks keeps addresses, because looking one up is a request to the API server.
 type sinks struct {
 	Resolver
-	mu    sync.Mutex
-	known map[client.ObjectKey]sink
-}
-
-func newSinks(r Resolver) *sinks { return &sinks{Resolver: r, known: map[client.ObjectKey]sink{}} }
-
-func (k *sinks) get(key client.ObjectKey) (sink, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	s, ok := k.known[key]
-	return s, ok
-}
-
-func (k *sinks) put(key client.ObjectKey, s sink) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.known[key] = s
-}
-
-func (k *sinks) forget(key client.ObjectKey) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.known, key)
+	memory[sink]
 }
 
 // resolve finds the sink, also while nothing is due, so that a wrong one shows

@@ -2,10 +2,8 @@ package controller
 
 import (
 	"context"
-	"sync"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/knit-dev/knit/functions/api/v1alpha1"
@@ -26,43 +24,27 @@ type Waker interface {
 	Wake(ctx context.Context, uri string) error
 }
 
-// warming wakes sinks in the background. What it did it keeps in memory: woken
-// twice, a function is as warm as once.
+// warming wakes sinks in the background. Woken twice, a function is as warm as
+// once.
 type warming struct {
 	Waker
 	room chan struct{}
-
-	mu    sync.Mutex
-	woken map[client.ObjectKey]time.Time // the due time that it was for
+	// woken are the due times that somebody was woken for.
+	woken memory[time.Time]
 }
 
-func newWarming(w Waker) *warming {
-	return &warming{Waker: w, room: make(chan struct{}, maxWaking), woken: map[client.ObjectKey]time.Time{}}
-}
-
-// first reports whether nobody was woken for that time yet, and notes it.
-func (w *warming) first(key client.ObjectKey, due time.Time) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.woken[key].Equal(due) {
-		return false
-	}
-	w.woken[key] = due
-	return true
-}
-
-func (w *warming) forget(key client.ObjectKey) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.woken, key)
-}
+func newWarming(w Waker) *warming { return &warming{Waker: w, room: make(chan struct{}, maxWaking)} }
 
 // warm wakes the sink when a planned time is near.
 func (l *look) warm(ctx context.Context, s *v1alpha1.Schedule) error {
 	due, ok := l.Upcoming()
-	if ahead := s.Spec.WarmAhead(); ahead == 0 || !ok || due.Sub(l.now) > ahead || l.sink.err != nil || !l.warming.first(l.key, due) {
+	if ahead := s.Spec.WarmAhead(); ahead == 0 || !ok || due.Sub(l.now) > ahead || l.sink.err != nil {
 		return nil
 	}
+	if last, _ := l.warming.woken.get(l.key); last.Equal(due) {
+		return nil
+	}
+	l.warming.woken.put(l.key, due)
 	select {
 	case l.warming.room <- struct{}{}:
 	default:
